@@ -1,0 +1,73 @@
+"""What the media room hands out: decoded frames and sound, each with its true time.
+
+Shape letters: T frames, H W pixels, S audio samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+AudioStatus = Literal["used", "absent", "silent", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoClip:
+    """Frames sampled from one video, GIF, folder, array or image.
+
+    Attributes:
+        frames: T arrays uint8 [H, W, 3], RGB, upright (rotation and EXIF applied). Sizes may differ in a folder.
+        times: T presentation times in seconds from the start of the source (of an image: 0.0). Padded frames have nan.
+        indices: T frame numbers in presentation order in the source; padded frames have -1.
+        duration: Seconds of the whole source; 0.0 for an image.
+        fps: Average frames per second of the source; 0.0 for an image.
+        num_source_frames: Frames the source holds.
+        num_padded: How many black frames were appended because the source had too few (official behaviour).
+        content_hash: SHA-256 hex of the source's full content.
+        source: Short human name of the source (file name, "array", "bytes").
+        events: Everything that was skipped, cropped, rotated, padded or replaced, as sentences for the answer's ledger.
+    """
+
+    frames: tuple[np.ndarray, ...]
+    times: tuple[float, ...]
+    indices: tuple[int, ...]
+    duration: float
+    fps: float
+    num_source_frames: int
+    num_padded: int = 0
+    content_hash: str = ""
+    source: str = ""
+    events: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioClip:
+    """Sound taken from one file or one video's sound track, by a named window policy.
+
+    Attributes:
+        waveform: float [S], mono, full scale +-1.0. float64 where the official path computes in float64.
+        sample_rate: Hz; 16000 after the policies of this package.
+        windows: (start, end) seconds in the source of every piece that `waveform` is made of, in order.
+        status: "used", "absent" (no sound track), "silent" (all samples zero), "failed" (reason says why).
+        reason: Empty, or why the status is "failed".
+        policy: Name of the window policy that made the waveform.
+        duration: Seconds of sound in the source.
+        num_padded: Zero samples appended at the end of `waveform` to reach the policy's length.
+        content_hash: SHA-256 hex of the source's full content.
+        source: Short human name of the source.
+        events: Everything that was cropped, resampled, down-mixed or replaced, as sentences.
+    """
+
+    waveform: np.ndarray
+    sample_rate: int
+    windows: tuple[tuple[float, float], ...]
+    status: AudioStatus
+    policy: str
+    duration: float
+    reason: str = ""
+    num_padded: int = 0
+    content_hash: str = ""
+    source: str = ""
+    events: tuple[str, ...] = field(default=())
