@@ -1,0 +1,1 @@
+"""The default model's parts: fetched from registry packages, converted once, joined with this project's small weights."""
