@@ -1,0 +1,5 @@
+"""From a conversation and decoded media to the model's inputs.
+
+Prompts and token ids (`prompt`, `tokenizer`), pixels (`pixels`), sound features (`fbank`, `log_mel`, `audio`), training
+labels (`labels`), and all of it behind one Hugging Face processor (`processor`). Media are opened below, in `media/`.
+"""
