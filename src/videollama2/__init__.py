@@ -1,8 +1,8 @@
 """VideoLLaMA 2: video, image and sound in, text out.
 
-Start with ``VideoLLaMA2.from_pretrained()`` and ``.ask(...)``; scripts written for the official repository use `model_init`
-and `mm_infer`. Names are imported when they are first used, so ``import videollama2`` itself loads neither torch nor
-transformers.
+Start with ``VideoLLaMA2.from_pretrained()`` and ``.ask(...)``; scripts written for the official repository use
+`model_init` and `mm_infer`. Names are imported when they are first used, so ``import videollama2`` itself loads neither
+torch nor transformers.
 """
 
 from __future__ import annotations
