@@ -1,1 +1,1 @@
-"""The default model's parts: fetched from registry packages, converted once, joined with this project's small weights."""
+"""The default model: its published parts fetched and converted once, joined with this project's own small weights."""

@@ -1,8 +1,8 @@
 """Turn the published files of the default model's three parts into weights under this package's names.
 
-Pure: files in, dictionaries of tensors out; nothing is downloaded or written. The language model's 4-bit weights are
-undone to numbers (bf16 is enough for them), the audio encoder's joined query-key-value matrices are taken apart, and the
-frame encoder's batch norms are folded into its convolutions, since its statistics stay fixed.
+Pure: files in, dictionaries of tensors out; nothing is downloaded or written. The language model's 4-bit weights
+are undone to numbers (bf16 is enough for them), the audio encoder's joined query-key-value matrices are taken apart,
+and the frame encoder's batch norms are folded into its convolutions, since its statistics stay fixed.
 """
 
 from __future__ import annotations
@@ -120,7 +120,9 @@ def language_model_config(file: GGUFFile) -> dict[str, Any]:
     """
     meta = file.metadata
     if meta.get("general.architecture") != "llama":
-        raise CheckpointError(f"{file.path} is {meta.get('general.architecture')!r}, not a Llama model; fetch it again.")
+        raise CheckpointError(
+            f"{file.path} is {meta.get('general.architecture')!r}, not a Llama model; fetch it again."
+        )
     return {
         "vocab_size": file.tensors["token_embd.weight"].shape[0],
         "hidden_size": meta["llama.embedding_length"],

@@ -1,4 +1,4 @@
-"""Rebuild the default language model's tokenizer from what its GGUF file holds: words, merges, special tokens, template."""
+"""Rebuild the default language model's tokenizer from its GGUF file: words, merges, special tokens, chat template."""
 
 from __future__ import annotations
 

@@ -10,19 +10,17 @@ Shape legend: A items, S log-mel steps (10 ms), M mel bins, N positions (20 ms),
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from videollama2.errors import RequestError
+from ...errors import RequestError
+from .base import AudioTower, register_audio_tower
 
 STEPS_PER_POSITION = 2
-
-
-def num_audio_tokens(num_steps: int, pool: int) -> int:
-    """Tokens for `num_steps` log-mel steps: two steps make a position, `pool` positions a token, the rest one more."""
-    return math.ceil(math.ceil(num_steps / STEPS_PER_POSITION) / pool)
 
 
 class WhisperAttention(nn.Module):
@@ -62,38 +60,41 @@ class WhisperLayer(nn.Module):
         return hidden_and + self.fc2(F.gelu(self.fc1(self.final_layer_norm(hidden_and))))
 
 
-class WhisperEncoder(nn.Module):
-    """The network alone. The defaults are Whisper tiny's sizes."""
+@register_audio_tower("whisper_encoder")
+class WhisperEncoderTower(AudioTower):
+    """The audio tower. `audio_config` may hold these; the defaults are Whisper tiny's sizes:
 
-    def __init__(
-        self,
-        num_mel_bins: int = 80,
-        width: int = 384,
-        num_layers: int = 4,
-        num_heads: int = 6,
-        max_positions: int = 1500,
-        pool: int = 25,
-    ):
+    hidden_size (384), num_mel_bins (80), num_layers (4), num_heads (6), max_positions (1500, that is 30 s), and
+    pool (25): consecutive positions that are averaged into one token, at least 1; 25 are half a second.
+    """
+
+    def __init__(self, audio_config: Mapping[str, Any] | None = None):
         """Build with random weights.
 
-        Args:
-            num_mel_bins: M of the input.
-            width: D.
-            num_layers: transformer layers.
-            num_heads: attention heads.
-            max_positions: longest sound, in 20 ms positions (1500 are 30 s).
-            pool: consecutive positions that are averaged into one token, at least 1 (25 are half a second).
+        Raises:
+            RequestError: `pool` is below 1.
         """
         super().__init__()
-        if pool < 1:
-            raise RequestError(f"pool is {pool}; it must be at least 1.")
-        self.pool = pool
-        self.conv1 = nn.Conv1d(num_mel_bins, width, kernel_size=3, padding=1)
+        config = dict(audio_config or {})
+        self.hidden_size = int(config.get("hidden_size", 384))
+        self.num_mel_bins = int(config.get("num_mel_bins", 80))
+        self.pool = int(config.get("pool", 25))
+        if self.pool < 1:
+            raise RequestError(f"the audio tower's pool is {self.pool}; it must be at least 1.")
+        width = self.hidden_size
+        self.conv1 = nn.Conv1d(self.num_mel_bins, width, kernel_size=3, padding=1)
         self.conv2 = nn.Conv1d(width, width, kernel_size=3, stride=STEPS_PER_POSITION, padding=1)
-        self.embed_positions = nn.Embedding(max_positions, width)
+        self.embed_positions = nn.Embedding(int(config.get("max_positions", 1500)), width)
         self.embed_positions.weight.requires_grad_(False)
-        self.layers = nn.ModuleList(WhisperLayer(width, num_heads, 4 * width) for _ in range(num_layers))
+        num_heads = int(config.get("num_heads", 6))
+        self.layers = nn.ModuleList(
+            WhisperLayer(width, num_heads, 4 * width) for _ in range(int(config.get("num_layers", 4)))
+        )
         self.layer_norm = nn.LayerNorm(width)
+
+    def num_tokens(self, steps: int) -> int:
+        """Tokens that `steps` log-mel steps give: two a position, `pool` positions a token, what is left one more."""
+        return math.ceil(math.ceil(steps / STEPS_PER_POSITION) / self.pool)
 
     def forward(self, values_asm: torch.Tensor, lengths_a: torch.Tensor) -> list[torch.Tensor]:
         """Encode sounds of different lengths; each is encoded as if it were alone.
