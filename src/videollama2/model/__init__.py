@@ -1,1 +1,1 @@
-"""Torch modules of VideoLLaMA 2: configuration, towers, connectors, splice and the model; no files, no device policy."""
+"""Torch modules of VideoLLaMA 2: configuration, towers, connectors, splice and the model, no files."""

@@ -24,8 +24,8 @@ def build_connector(config: Any) -> Connector:
 
     Args:
         config: any object with `mm_projector_type`, `mm_hidden_size` (tower width), `hidden_size` (language-model
-            width) and, optionally, `mm_connector_width` (inner width of the spatial-temporal types; None: `hidden_size`) and
-            `mm_connector_depth` (blocks of each RegStage; None: the type's own, 4 or 0).
+            width) and, optionally, `mm_connector_width` (inner width of the spatial-temporal types; None:
+            `hidden_size`) and `mm_connector_depth` (blocks of each RegStage; None: the type's own, 4 or 0).
 
     Returns:
         A module that maps [B, T, N, D] or [B, T, H, W, D] to [B, N_out, hidden_size].
