@@ -100,6 +100,18 @@ def test_continuing_from_a_prefix_equals_one_piece(model):
         assert prefix.layers[0][0].shape[2] == 17
 
 
+def test_final_prefix_holds_prompt_and_answer(model):
+    prompts = [prefill(model, prompt(model, length)) for length in (5, 23)]
+    rows = [Row(sampling(num, ())) for num in (4, 1)]
+    run(model, prompts, rows)
+    assert [row.final.length for row in rows] == [8, 23]
+    ids = torch.tensor([rows[0].ids[:-1]])
+    whole = prefill(model, torch.cat([prompt(model, 5), model.get_input_embeddings()(ids)], 1))
+    for (keys, values), (expected_keys, expected_values) in zip(rows[0].final.layers, whole.prefix.layers):
+        torch.testing.assert_close(keys, expected_keys, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(values, expected_values, atol=1e-4, rtol=1e-4)
+
+
 def test_scores_are_the_log_probabilities_of_a_plain_forward(model):
     embeds = prompt(model, 9)
     ids = [7, 50, 3]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import (
@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from videollama2.errors import CheckpointError
-from videollama2.inference.kv import Prefix, merge_left_padded, new_cache, select_rows, snapshot
+from videollama2.inference.kv import Prefix, merge_left_padded, new_cache, row_prefix, select_rows, snapshot
 from videollama2.inference.request import GenerationSettings
 
 
@@ -130,12 +130,21 @@ def prefill(model: Any, embeds_1LD: torch.Tensor, prefix: Prefix | None = None) 
 
 @dataclass
 class Row:
-    """The state of one answer while it is decoded."""
+    """The state of one answer while it is decoded.
+
+    Attributes:
+        sampling: How to choose tokens.
+        ids: Tokens chosen so far.
+        finished: Whether the answer has ended.
+        finish_reason: "stop" or "length".
+        final: At the end: keys and values of the prompt and of all tokens but the last (which was never fed).
+    """
 
     sampling: Sampling
     ids: list[int] = field(default_factory=list)
     finished: bool = False
-    finish_reason: str = "length"
+    finish_reason: Literal["stop", "length"] = "length"
+    final: Prefix | None = None
 
     def __post_init__(self) -> None:
         self._processors = _processors(self.sampling)
@@ -178,6 +187,11 @@ def decode(model: Any, prompts: Sequence[Prefilled], rows: Sequence[Row]) -> Ite
     while active:
         tokens = [rows[index].choose(step) for index, step in zip(active, logits, strict=True)]
         yield list(zip(active, tokens, strict=True))
+        for place, index in enumerate(active):
+            if rows[index].finished:
+                rows[index].final = (
+                    prompts[index].prefix if cache is None else row_prefix(cache, place, int(positions[place]))
+                )
         alive = [place for place, index in enumerate(active) if not rows[index].finished]
         if not alive:
             return

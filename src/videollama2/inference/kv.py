@@ -78,6 +78,15 @@ def merge_left_padded(prefixes: Sequence[Prefix]) -> tuple[DynamicCache, torch.T
     return cache, mask
 
 
+def row_prefix(cache: DynamicCache, row: int, length: int) -> Prefix:
+    """The last `length` tokens of one row (its padding on the left is dropped)."""
+    layers = tuple(
+        (layer.keys[row : row + 1, :, -length:], layer.values[row : row + 1, :, -length:])  # type: ignore[index]
+        for layer in cache.layers
+    )
+    return Prefix(layers, length)
+
+
 def select_rows(cache: DynamicCache, rows: torch.Tensor) -> DynamicCache:
     """A cache with some of the rows (finished answers leave a batch and free their memory)."""
     selected = DynamicCache()

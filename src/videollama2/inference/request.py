@@ -18,7 +18,7 @@ class MediaSettings:
     """How media are sampled. None means: as the model was trained.
 
     Attributes:
-        num_frames: Frames taken evenly from a video, 1 to 512.
+        num_frames: Frames taken evenly from a video, 1 or more (the media limits set the most).
         fps: Frames per second to take instead of a fixed number, > 0.
         times: Explicit times in seconds to take frames at, instead of both.
         start: Seconds; frames and sound before it are not used.
@@ -44,8 +44,8 @@ class MediaSettings:
     timeout: float | None = None
 
     def __post_init__(self) -> None:
-        if self.num_frames is not None and not (_is_int(self.num_frames) and 1 <= self.num_frames <= 512):
-            raise RequestError(f"num_frames is {self.num_frames!r}: give a whole number from 1 to 512")
+        if self.num_frames is not None and not (_is_int(self.num_frames) and self.num_frames >= 1):
+            raise RequestError(f"num_frames is {self.num_frames!r}: give a whole number, 1 or more")
         if sum(item is not None for item in (self.num_frames, self.fps, self.times)) > 1:
             raise RequestError("num_frames, fps and times exclude each other: give one of them")
         for name in ("fps", "start", "end", "timeout"):
