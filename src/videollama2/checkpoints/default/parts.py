@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from importlib import resources
 
@@ -78,5 +79,4 @@ def class_names() -> list[str]:
     The list is torchvision's (BSD-3-Clause), itself from WordNet's synsets; ambiguous or rare words were replaced by
     plainer ones here ("crane" the machine is "construction crane", "ice bear" is "polar bear").
     """
-    text = resources.files(__package__).joinpath("imagenet_classes.txt").read_text(encoding="utf-8")
-    return text.split("\n")[:-1]
+    return json.loads(resources.files(__package__).joinpath("imagenet_classes.json").read_text(encoding="utf-8"))
