@@ -21,19 +21,25 @@ def tag_tokens(tags_tc: Tensor, tag_embeddings_ce: Tensor, num_slots: int, top_k
 
     Args:
         tags_tc: class probabilities of each frame, [T, C], in [0, 1].
-        tag_embeddings_ce: embedding of each class name, [C, E].
+        tag_embeddings_ce: embedding of each class name, [C, E]; or [C + 1, E], where the last row stands for doubt.
         num_slots: P, >= 1.
         top_k: classes in each mixture.
 
     Returns:
-        [P, E] in the dtype of the embeddings. The weights of a mixture are its classes' probabilities, averaged over the
-        slot's frames and scaled to sum to 1.
+        [P, E] in the dtype of the embeddings: the best classes' embeddings weighted by their probabilities averaged
+        over the slot's frames, and what is missing to 1 in weight goes to the row of doubt, so that the token shows how
+        sure the classifier is. Without that row the weights are scaled to sum to 1.
     """
-    num_frames = tags_tc.shape[0]
+    num_frames, num_classes = tags_tc.shape
     slots = [(i * num_frames // num_slots, -(-(i + 1) * num_frames // num_slots)) for i in range(num_slots)]
     probabilities_pc = torch.stack([tags_tc[start:stop].float().mean(0) for start, stop in slots])
-    weights_pk, classes_pk = probabilities_pc.topk(min(top_k, probabilities_pc.shape[-1]))
-    # Scores that are all zero would divide by zero; they mix nothing.
-    weights_pk = weights_pk / weights_pk.sum(-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    weights_pk, classes_pk = probabilities_pc.topk(min(top_k, num_classes))
+    if tag_embeddings_ce.shape[0] == num_classes + 1:
+        doubt_p1 = (1 - weights_pk.sum(-1, keepdim=True)).clamp_min(0)
+        weights_pk = torch.cat([weights_pk, doubt_p1], dim=-1)
+        classes_pk = torch.cat([classes_pk, torch.full_like(classes_pk[:, :1], num_classes)], dim=-1)
+    else:
+        # Scores that are all zero would divide by zero; they mix nothing.
+        weights_pk = weights_pk / weights_pk.sum(-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
     embeddings_pke = tag_embeddings_ce[classes_pk]
     return (weights_pk.unsqueeze(-1).to(embeddings_pke.dtype) * embeddings_pke).sum(1)
