@@ -132,7 +132,7 @@ def official_prompt(
         RequestError: As `build_messages`, or the chat template refuses the turns.
     """
     messages = build_messages(instruct, modality, model_type, branch=branch)
-    text = _apply_template(tokenizer, messages, add_generation_prompt=True)
+    text = apply_template(tokenizer, messages, add_generation_prompt=True)
     ids = tokenize_multimodal(text, tokenizer, TAGS.get(modality))
     pad = tokenizer.pad_token_id
     return OfficialPrompt(text=text, input_ids=tuple(ids), attention_mask=tuple(int(token != pad) for token in ids))
@@ -210,7 +210,7 @@ def render_chat(
                 newline = "\n" if content and not content.endswith("\n") else ""
                 content += newline + markers.medium(part["type"]) + "\n"
         messages.append({"role": turn["role"], "content": content})
-    rendered = _apply_template(tokenizer, messages, add_generation_prompt=add_generation_prompt)
+    rendered = apply_template(tokenizer, messages, add_generation_prompt=add_generation_prompt)
     return markers.tokenize(rendered)
 
 
@@ -299,9 +299,14 @@ def _encode(tokenizer: PreTrainedTokenizerBase, text: str, **settings: Any) -> l
     return list(tokenizer(text, add_special_tokens=False, **settings)["input_ids"])
 
 
-def _apply_template(
+def apply_template(
     tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], *, add_generation_prompt: bool
 ) -> str:
+    """Run the tokenizer's chat template.
+
+    Raises:
+        RequestError: There is no template, or it refuses the turns.
+    """
     from jinja2 import TemplateError
 
     if not tokenizer.chat_template:
