@@ -48,7 +48,9 @@ def test_default_sizes_are_whisper_tiny():
     )
     with torch.device("meta"):
         reference = WhisperEncoder(config)
-    assert {k: v.shape for k, v in tower.state_dict().items()} == {k: v.shape for k, v in reference.state_dict().items()}
+    assert {k: v.shape for k, v in tower.state_dict().items()} == {
+        k: v.shape for k, v in reference.state_dict().items()
+    }
     assert (tower.hidden_size, tower.num_mel_bins, tower.pool) == (384, 80, 25)
 
 
