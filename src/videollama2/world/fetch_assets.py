@@ -1,0 +1,207 @@
+"""Fetches the free sprites and sounds of the world into a folder, once: `python -m videollama2.world.fetch_assets DIR`.
+
+Needs `npm` and `apt-get` (for downloading only) and, to draw and to sound, `rsvg-convert` (librsvg2-bin), `fluidsynth`
+and `espeak-ng`. Nothing is installed and nothing of it belongs in a repository. The folder gets `index.json`,
+`sprites/`, `sounds.npy` and `ledger.json`, which names every source with its licence and checksum.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import re
+import shutil
+import subprocess
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from PIL import Image
+
+from videollama2.errors import MissingDependencyError
+from videollama2.world.fetch_sounds import build_sounds
+from videollama2.world.nouns import NOUNS
+
+SPRITE_SIDE = 192
+"""Longest side of a stored sprite, in pixels."""
+
+_NPM = {
+    "@lobehub/fluent-emoji-3d@1.1.0": "MIT",
+    "emoji-datasource-google@16.0.0": "art: Apache-2.0 (Noto Emoji); data: MIT",
+    "emoji-datasource-twitter@16.0.0": "art: CC-BY-4.0 (Twemoji, Twitter and contributors); data: MIT",
+    "@iconify-json/fluent-emoji-flat@1.2.6": "MIT (Fluent Emoji, Microsoft)",
+    "@iconify-json/twemoji@1.2.5": "CC-BY-4.0 (Twemoji, Twitter and contributors)",
+    "@iconify-json/noto@1.2.9": "Apache-2.0 (Noto Emoji, Google)",
+    "@iconify-json/fxemoji@1.2.2": "Apache-2.0 (Firefox OS Emoji, Mozilla)",
+    "@iconify-json/streamline-emojis@1.2.4": "CC-BY-4.0 (Streamline)",
+}
+_DEBIAN = {
+    "fluidr3mono-gm-soundfont": "MIT (Frank Wen, Michael Cowgill and others)",
+}
+_BY_CODE = {"fluent-flat": "fluent-emoji-flat", "twemoji": "twemoji", "noto": "noto"}
+_BY_NAME = {"fxemoji": "fxemoji", "streamline": "streamline-emojis"}
+
+
+def _need(program: str, package: str) -> None:
+    if shutil.which(program) is None:
+        raise MissingDependencyError(f"the program {program} is not installed; install the package {package}")
+
+
+def _plain(code: str) -> str:
+    return code.lower().replace("-fe0f", "")
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def download(folder: Path) -> list[dict[str, str]]:
+    """Downloads all packages into `folder` (kept, so that a second run is quick) and unpacks them.
+
+    Returns:
+        Ledger rows: source, file, licence, sha256.
+    """
+    _need("npm", "npm")
+    _need("apt-get", "apt")
+    folder.mkdir(parents=True, exist_ok=True)
+    ledger = []
+    for package, licence in _NPM.items():
+        name, version = package.rsplit("@", 1)
+        archive = folder / f"{name.lstrip('@').replace('/', '-')}-{version}.tgz"
+        if not archive.exists():
+            subprocess.run(["npm", "pack", "--silent", package], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        target = folder / name.split("/")[-1]
+        if not target.exists():
+            _unpack(archive, target)
+        ledger.append(_row(f"npm {package}", archive, licence))
+    for package, licence in _DEBIAN.items():
+        if not list(folder.glob(f"{package}_*.deb")):
+            subprocess.run(["apt-get", "download", "-q", package], cwd=folder, check=True, capture_output=True)
+        archive = next(folder.glob(f"{package}_*.deb"))
+        if not (folder / package).exists():
+            subprocess.run(["dpkg", "-x", archive.name, package], cwd=folder, check=True)
+        ledger.append(_row(f"debian {archive.stem}", archive, licence))
+    return ledger
+
+
+def _row(source: str, archive: Path, licence: str) -> dict[str, str]:
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    return {"source": source, "file": archive.name, "licence": licence, "sha256": digest}
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    wanted = re.compile(r"package/(assets/.*|img/[a-z]+/64/.*|[a-z]+\.json)$")
+    with tarfile.open(archive) as tar:
+        members = [member for member in tar.getmembers() if member.isfile() and wanted.match(member.name)]
+        tar.extractall(target, members=members, filter="data")
+
+
+def _save(image: Image.Image, path: Path) -> bool:
+    """Trims transparent margins, shrinks to `SPRITE_SIDE` and stores; False where the drawing is empty."""
+    image = image.convert("RGBA")
+    box = image.getchannel("A").point(lambda a: 255 if a > 24 else 0).getbbox()
+    if box is None:
+        return False
+    image = image.crop(box)
+    image.thumbnail((SPRITE_SIDE, SPRITE_SIDE), Image.Resampling.LANCZOS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return True
+
+
+def _render_svg(icons: dict, name: str) -> Image.Image:
+    icon = icons["icons"][name]
+    width, height = icon.get("width", icons.get("width", 16)), icon.get("height", icons.get("height", 16))
+    left, top = icon.get("left", icons.get("left", 0)), icon.get("top", icons.get("top", 0))
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="{left} {top} {width} {height}" width="256" height="256">{icon["body"]}</svg>'
+    )
+    png = subprocess.run(
+        ["rsvg-convert", "-w", "256", "-h", "256"], input=svg.encode(), capture_output=True, check=True
+    )
+    return Image.open(io.BytesIO(png.stdout))
+
+
+def build_sprites(downloads: Path, out: Path) -> dict[str, dict[str, list[str]]]:
+    """Draws every noun in every style.
+
+    Returns:
+        noun -> style -> sprite files relative to `out`.
+    """
+    _need("rsvg-convert", "librsvg2-bin")
+    index: dict[str, dict[str, list[str]]] = {name: {} for name in NOUNS}
+    jobs = []  # (noun, style, file stem, () -> image)
+
+    def opener(path: Path):
+        return lambda: Image.open(path)
+
+    def drawer(icons: dict, name: str):
+        return lambda: _render_svg(icons, name)
+
+    emoji = json.loads((downloads / "emoji-datasource-google/package/emoji.json").read_text())
+    names_of_code = {_plain(row["unified"]): {_key(row["name"]), *map(_key, row["short_names"])} for row in emoji}
+    bitmaps = {
+        "fluent": "fluent-emoji-3d/package/assets/*.webp",
+        "noto64": "emoji-datasource-google/package/img/google/64/*.png",
+        "twemoji64": "emoji-datasource-twitter/package/img/twitter/64/*.png",
+    }
+    for style, pattern in bitmaps.items():
+        files = {_plain(path.stem): path for path in sorted(downloads.glob(pattern))}
+        for noun in NOUNS.values():
+            jobs += [(noun.name, style, code, opener(files[code])) for code in noun.codes if code in files]
+    for style, package in _BY_CODE.items():
+        icons = json.loads((downloads / package / "package/icons.json").read_text())
+        chars = json.loads((downloads / package / "package/chars.json").read_text())
+        by_code = {_plain(code): name for code, name in chars.items()}
+        for noun in NOUNS.values():
+            names = [(code, by_code[code]) for code in noun.codes if by_code.get(code) in icons["icons"]]
+            jobs += [(noun.name, style, code, drawer(icons, name)) for code, name in names]
+    for style, package in _BY_NAME.items():
+        icons = json.loads((downloads / package / "package/icons.json").read_text())
+        by_name: dict[str, list[str]] = {}
+        for name in sorted(icons["icons"]):
+            by_name.setdefault(_key(re.sub(r"-\d+$", "", name)), []).append(name)
+        for noun in NOUNS.values():
+            keys = {_key(noun.name)}.union(*(names_of_code.get(code, set()) for code in noun.codes))
+            names = sorted({name for key in keys for name in by_name.get(key, [])})
+            jobs += [(noun.name, style, _key(name), drawer(icons, name)) for name in names]
+
+    def run(job) -> tuple[str, str, str, bool]:
+        noun, style, stem, image = job
+        file = f"sprites/{style}/{stem}.png"
+        return noun, style, file, (out / file).exists() or _save(image(), out / file)
+
+    with ThreadPoolExecutor(4) as pool:
+        for noun, style, file, saved in pool.map(run, jobs):
+            if saved:
+                index[noun].setdefault(style, []).append(file)
+    return index
+
+
+def fetch(out: Path, downloads: Path | None = None) -> None:
+    """Fetches, draws and renders everything into `out`; safe to run again."""
+    out.mkdir(parents=True, exist_ok=True)
+    downloads = downloads or out / "downloads"
+    ledger = download(downloads)
+    sprites = build_sprites(downloads, out)
+    soundfont = next((downloads / "fluidr3mono-gm-soundfont").rglob("FluidR3Mono_GM.sf3"))
+    sounds, sound_ledger = build_sounds(soundfont, out)
+    (out / "ledger.json").write_text(json.dumps(ledger + sound_ledger, indent=1) + "\n")
+    index = json.dumps({"version": 1, "nouns": sprites, "sounds": sounds}, indent=0)
+    (out / "index.json").write_text(index + "\n")  # written last: a folder with an index is complete
+
+
+def main() -> None:
+    """Command line of the module."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path, help="folder for the assets (outside the repository)")
+    parser.add_argument("--downloads", type=Path, help="folder for the packages (default: OUT/downloads)")
+    arguments = parser.parse_args()
+    fetch(arguments.out, arguments.downloads)
+
+
+if __name__ == "__main__":
+    main()

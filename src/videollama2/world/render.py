@@ -1,0 +1,98 @@
+"""A scene graph becomes pixels and a waveform; nothing is decided here that is not in the scene."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+from videollama2.world.assets import Catalogue
+from videollama2.world.backgrounds import paint_background
+from videollama2.world.scene import Scene, Sound, Sprite
+from videollama2.world.shapes import draw_shape
+from videollama2.world.synth import SAMPLE_RATE
+
+_FADE = int(0.02 * SAMPLE_RATE)
+
+
+def frame_moments(num_frames: int) -> list[float]:
+    """Moments of evenly spread frames, in fractions of the clip: the middles of `num_frames` equal parts."""
+    return [(k + 0.5) / num_frames for k in range(num_frames)]
+
+
+def _draw_sprite(sprite: Sprite, catalogue: Catalogue, size: int) -> Image.Image:
+    source = catalogue.sprite(sprite.file) if sprite.file else draw_shape(sprite.name, sprite.rgb, sprite.shading)
+    longest = max(source.size)
+    if sprite.detail and sprite.detail < longest:
+        source = source.resize([max(1, round(side * sprite.detail / longest)) for side in source.size])
+        longest = max(source.size)
+    side = max(2, round(sprite.size * size))
+    image = source.resize([max(1, round(s * side / longest)) for s in source.size], Image.Resampling.BICUBIC)
+    if sprite.flip:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if sprite.brightness != 1.0:
+        alpha = image.getchannel("A")
+        image = ImageEnhance.Brightness(image).enhance(sprite.brightness)
+        image.putalpha(alpha)
+    if sprite.angle:
+        image = image.rotate(sprite.angle, Image.Resampling.BICUBIC, expand=True)
+    return image
+
+
+def render_frames(scene: Scene, catalogue: Catalogue, moments: list[float] | int = 8, size: int = 224) -> np.ndarray:
+    """Draws frames of a scene.
+
+    Args:
+        scene: What to draw.
+        catalogue: Where its sprites are.
+        moments: Moments in fractions of the clip, or a number of evenly spread frames.
+        size: Side of the square frames in pixels.
+
+    Returns:
+        uint8 [T, size, size, 3] RGB.
+    """
+    if isinstance(moments, int):
+        moments = frame_moments(moments)
+    background = Image.fromarray(paint_background(scene.background, scene.background_seed, size))
+    drawn = [_draw_sprite(sprite, catalogue, size) for sprite in scene.sprites]
+    frames = np.empty((len(moments), size, size, 3), np.uint8)
+    for k, moment in enumerate(moments):
+        frame = background.copy()
+        for sprite, image in zip(scene.sprites, drawn):
+            if not sprite.appear <= moment < sprite.disappear and not (moment >= 1.0 <= sprite.disappear):
+                continue
+            x = sprite.start[0] + (sprite.end[0] - sprite.start[0]) * moment
+            y = sprite.start[1] + (sprite.end[1] - sprite.start[1]) * moment
+            corner = (round(x * size - image.width / 2), round(y * size - image.height / 2))
+            frame.paste(image, corner, image)
+        frames[k] = np.asarray(frame)
+    return frames
+
+
+def _play(sound: Sound, catalogue: Catalogue, num_samples: int) -> np.ndarray:
+    """`num_samples` of a sound at its speed and tone, at its level, with short fades."""
+    wave = catalogue.wave(sound.number)
+    positions = sound.offset * SAMPLE_RATE + np.arange(num_samples, dtype=np.float32) * sound.speed
+    wave = np.interp(positions, np.arange(len(wave)), wave, right=0.0).astype(np.float32)
+    # a one-tap tone control: negative averages neighbours (dull), positive takes differences (thin)
+    wave[1:] -= 0.9 * sound.tilt * wave[:-1]
+    wave *= 10 ** (sound.gain_db / 20) / max(float(np.abs(wave).max()), 1e-4)
+    fade = min(_FADE, num_samples // 2)
+    ramp = np.linspace(0, 1, fade, dtype=np.float32)
+    wave[:fade] *= ramp
+    wave[num_samples - fade :] *= ramp[::-1]
+    return wave
+
+
+def render_sound(scene: Scene, catalogue: Catalogue) -> np.ndarray:
+    """Mixes the sounds of a scene with its recording noise.
+
+    Returns:
+        float32 [samples] in [-1, 1], mono, 16 kHz, as long as the clip. A silent scene has its noise only.
+    """
+    num_samples = round(scene.duration * SAMPLE_RATE)
+    rng = np.random.default_rng(scene.noise_seed)
+    out = rng.standard_normal(num_samples, dtype=np.float32) * np.float32(10 ** (scene.noise_db / 20))
+    for sound in scene.sounds:
+        first, last = round(sound.start * num_samples), round(sound.end * num_samples)
+        out[first:last] += _play(sound, catalogue, last - first)
+    return np.clip(out, -1.0, 1.0)
