@@ -39,5 +39,5 @@ class Deadline:
     def error(self) -> MediaTimeoutError:
         """The error to raise when the deadline has passed."""
         return MediaTimeoutError(
-            f"Reading {self.name} took longer than {self.seconds:g} s; give a larger timeout, a shorter clip or start and end."
+            f"Reading {self.name} took longer than {self.seconds:g} s; give a larger timeout or a shorter clip."
         )

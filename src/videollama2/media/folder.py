@@ -27,7 +27,9 @@ class FrameList:
         events: What was left out on the way here.
     """
 
-    def __init__(self, items: Sequence[Any], name: str, limits: Limits, events: Sequence[str] = ()) -> None:
+    def __init__(
+        self, items: Sequence[Any] | np.ndarray, name: str, limits: Limits, events: Sequence[str] = ()
+    ) -> None:
         if not len(items):
             raise MediaError(f"{name} holds no frames; give at least one image.")
         limits.check_frames(len(items), name)
@@ -58,7 +60,7 @@ class FrameList:
         if isinstance(item, np.ndarray):
             return check_array(item, what)
         if _is_pil(item):
-            self.limits.check_pixels(*item.size, what)
+            self.limits.check_pixels(item.width, item.height, what)
             array, events = to_rgb(item)
         else:
             source = open_source(item, self.limits, deadline)

@@ -57,7 +57,7 @@ def open_image(source: Source, limits: Limits) -> Iterator[Image]:
 def not_an_image(source: Source) -> str:
     """What to say about a source that is no image."""
     if source.family == "image":
-        return f"{source.name} looks like {source.what} but is damaged or of a kind not supported; convert it to PNG or JPEG."
+        return f"{source.name} looks like {source.what} but is damaged or of an unknown kind; convert it to PNG."
     hint = {"av": "pass it as video= (or audio=)", "audio": "pass it as audio="}.get(
         str(source.family), "give an image"
     )

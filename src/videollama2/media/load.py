@@ -38,8 +38,8 @@ def load_video(
     """Take frames from a video.
 
     Args:
-        source: Path, bytes or binary file object of a video, GIF or animated image; a folder of images; a list of paths,
-            PIL images or arrays; an array uint8 [T, H, W, 3]. The kind is told by content, not by name.
+        source: Path, bytes or binary file object of a video, GIF or animated image; a folder of images; a list of
+            paths, PIL images or arrays; an array uint8 [T, H, W, 3]. The kind is told by content, not by name.
         num_frames: Frames spread uniformly (official rule); `None` for one frame per second (official fps mode).
         fps: Frames per second to take; goes before `num_frames`.
         times: Explicit times in seconds; the frame on the screen at each is taken. Goes before `fps`.
@@ -53,8 +53,8 @@ def load_video(
         timeout: Seconds until the load is given up; `None` for no deadline.
 
     Returns:
-        The clip. Too few frames (lists, arrays, GIFs) are filled up with black ones as in the official code, whose width
-        and height are swapped against the last frame: `num_padded` and an event say so.
+        The clip. Too few frames (lists, arrays, GIFs) are filled up with black ones as in the official code, whose
+        width and height are swapped against the last frame: `num_padded` and an event say so.
 
     Raises:
         MediaError: Missing, empty, damaged, no frames, not a video; bounds or times outside the clip.
@@ -178,7 +178,7 @@ def _from_frames(frames: FrameList, request: FrameRequest, source_fps: float | N
     if source_fps is None:
         if not request.is_plain:
             raise RequestError(
-                f"A {frames.name} of frames has no frame rate, so fps, times, start and end mean nothing; give source_fps too."
+                f"A {frames.name} of frames has no rate, so fps, times, start and end mean nothing; give source_fps."
             )
         times = [float("nan")] * count
         indices, events = request.cut(list(range(count)), [])

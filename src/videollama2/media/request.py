@@ -86,7 +86,7 @@ class FrameRequest:
             step = max(int(source_fps // rate), 1)
             if abs(source_fps / step - rate) > 0.25 * rate and count > 1:
                 events.append(
-                    f"{rate:g} frames per second were asked for: every {step}. frame of a source at {source_fps:g} gives "
+                    f"{rate:g} frames per second were asked for: one of {step} frames at {source_fps:g} a second gives "
                     f"{source_fps / step:.2f}"
                 )
         else:

@@ -1,6 +1,6 @@
 """Which frames to take: pure functions from counts, rates and times to frame numbers. No file is touched here.
 
-The uniform, fps and bounds rules are those of the official code (the released models were trained and scored with them).
+The uniform, fps and bounds rules are those of the official code (the released models were trained with them).
 """
 
 from __future__ import annotations

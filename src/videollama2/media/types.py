@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 AudioStatus = Literal["used", "absent", "silent", "failed"]
+MediaKind = Literal["video", "image", "audio", "gif", "folder", "array"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,3 +72,38 @@ class AudioClip:
     content_hash: str = ""
     source: str = ""
     events: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaInfo:
+    """What the headers of a source say, before anything is decoded. 0 or 0.0 where they do not say.
+
+    Attributes:
+        kind: "video", "image", "audio", "gif" (any animated image), "folder" or "array".
+        what: What to call it in a message ("an MP4 or QuickTime file").
+        source: Short human name of the source.
+        num_bytes: Size of the content.
+        duration: Seconds.
+        fps: Average frames per second.
+        num_frames: Frames, as the header or the listing says.
+        width: Pixels across, upright or not as stored.
+        height: Pixels down.
+        has_video: Moving pictures are in it.
+        has_audio: A sound track is in it.
+        sample_rate: Hz of the sound.
+        channels: Channels of the sound.
+    """
+
+    kind: MediaKind
+    what: str
+    source: str
+    num_bytes: int = 0
+    duration: float = 0.0
+    fps: float = 0.0
+    num_frames: int = 0
+    width: int = 0
+    height: int = 0
+    has_video: bool = False
+    has_audio: bool = False
+    sample_rate: int = 0
+    channels: int = 0

@@ -104,7 +104,7 @@ def decode_frames(
             f"No frame of {source.name} can be decoded: it is damaged or cut short; make or download it again."
         )
     for number in missing:
-        nearest = min(result.frames, key=lambda i, number=number: (abs(i - number), i))
+        nearest = min((abs(i - number), i) for i in result.frames)[1]
         result.replaced[number] = nearest
         result.note(f"frame {number} cannot be decoded: frame {nearest} is used instead")
     return result
@@ -128,7 +128,8 @@ def _decode_by_seeking(
     result = Decoded()
     with ThreadPoolExecutor(workers, thread_name_prefix="videollama2-decode") as pool:
         shares = _split(groups, workers)
-        for part in pool.map(lambda share: _decode_groups(source, index, share, limits, deadline), shares):
+        parts = [pool.submit(_decode_groups, source, index, share, limits, deadline) for share in shares]
+        for part in (future.result() for future in parts):
             result.frames.update(part.frames)
             result.num_decoded += part.num_decoded
             for event in part.events:
@@ -270,16 +271,17 @@ def _replace_missing(
     group = _Group(keyframe=int(index.keyframes[place]), last=position, wanted={})
     wanted_pts = int(index.packet_pts[position])
     nearest: VideoFrame | None = None
+    nearest_pts = 0
     with open_container(source, deadline) as container:
         stream = open_video(container, source, limits)
         for frame in _decode_group(container, stream, index, group, result, deadline, skip=False):
-            if index.position_of(frame.pts) is None:
+            if frame.pts is None or index.position_of(frame.pts) is None:
                 continue
-            if nearest is None or abs(frame.pts - wanted_pts) < abs((nearest.pts or 0) - wanted_pts):
-                nearest = frame
+            if nearest is None or abs(frame.pts - wanted_pts) < abs(nearest_pts - wanted_pts):
+                nearest, nearest_pts = frame, frame.pts
         if nearest is None:
             return
-        place = int(np.searchsorted(index.packet_pts[index.positions], nearest.pts))
+        place = int(np.searchsorted(index.packet_pts[index.positions], nearest_pts))
         result.frames.setdefault(place, _to_array(nearest, result))
     if place != number:
         result.replaced[number] = place
@@ -333,7 +335,7 @@ def _to_array(frame: VideoFrame, result: Decoded) -> np.ndarray:
     if frame.is_corrupt:
         result.note("some frames are damaged: the decoder filled in parts of them")
     image = frame.to_ndarray(format="rgb24")
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return image
     turned, event = apply_display_matrix(image, np.frombuffer(bytes(matrix), dtype=np.int32))
@@ -350,7 +352,7 @@ def apply_display_matrix(image: np.ndarray, matrix: np.ndarray) -> tuple[np.ndar
     Returns:
         The image and an event ("" where nothing was to be done).
     """
-    a, b, c, d = (int(round(int(matrix[k]) / 65536)) for k in (0, 1, 3, 4))
+    a, b, c, d = (round(int(matrix[k]) / 65536) for k in (0, 1, 3, 4))
     if (a, b, c, d) == (1, 0, 0, 1):
         return image, ""
     if abs(a) == abs(d) == 1 and b == c == 0:

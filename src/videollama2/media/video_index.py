@@ -101,6 +101,8 @@ def build_index(
             keys.append(count)
         last_duration = packet.duration or last_duration
     limits.check_frames(len(shown), name)
+    if not damaged and (stream.frames or 0) > len(shown):
+        damaged = f"the header promises {stream.frames} frames, {len(shown)} are there: the file is cut short"
     pts = np.frombuffer(packet_pts, dtype=np.int64).copy()
     if not len(pts):
         raise MediaError(f"{name} has a video stream without any frame; make or download it again.")
