@@ -5,8 +5,8 @@ biases shared by all layers and gated in each by its queries. The bias of every 
 attention is `scaled_dot_product_attention`, and the shared table is one parameter.
 
 Names of parameters are those of BEATs' own files but for two:
-    encoder.layers.{i}.self_attn.relative_attention_bias.weight -> encoder.relative_attention_bias.weight (all copies equal)
-    encoder.pos_conv.0.weight_g / weight_v -> encoder.pos_conv.0.parametrizations.weight.original0 / original1
+    encoder.layers.{i}.self_attn.relative_attention_bias.weight (all equal) -> encoder.relative_attention_bias.weight
+    encoder.pos_conv.0.weight_g, weight_v -> encoder.pos_conv.0.parametrizations.weight.original0, original1
 
 Shape legend: A sounds, S steps, M mel bins, L tokens, D width, N heads, K width of a head.
 """
@@ -111,9 +111,7 @@ class BeatsTower(AudioTower):
             else nn.Identity()
         )
         self.encoder = BeatsEncoder(beats)
-        self.predictor = (
-            nn.Linear(beats.encoder_embed_dim, beats.predictor_class) if beats.finetuned_model else None
-        )
+        self.predictor = nn.Linear(beats.encoder_embed_dim, beats.predictor_class) if beats.finetuned_model else None
 
     def num_tokens(self, steps: int) -> int:
         """Patches in `steps` fbank rows; the rows after the last whole patch are dropped."""
