@@ -2,7 +2,7 @@
 
 One nested form serves all: `text_config` is any causal language model's configuration of transformers, `vision_config`
 and `audio_config` are mappings whose `tower` names an entry of the tower registries. The official flat `config.json`
-files, one model_type for each backbone, are read into the same form by the subclasses.
+files, one model_type for each backbone, are read into the same form.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _OWN_KEYS = {
     "dtype",
     "torch_dtype",
     "transformers_version",
+    "vision_config",
+    "audio_config",
     "num_frames",
     "hidden_size_a",
     "freeze_backbone",
@@ -93,10 +95,8 @@ class VideoLLaMA2Config(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         """Bring the three parts into form; see the class for the arguments."""
         if self.text_config is None:
-            text_fields = {k: kwargs.pop(k) for k in list(kwargs) if not _is_own(k)}
-            if self.tie_word_embeddings is not None:
-                text_fields["tie_word_embeddings"] = self.tie_word_embeddings
-            self.text_config = {**text_fields, "model_type": self.flat_text_type}
+            kwargs = _nest({**kwargs, "tie_word_embeddings": self.tie_word_embeddings}, self.flat_text_type)
+            self.text_config = kwargs.pop("text_config")
         self.text_config = _as_text_config(self.text_config)
         # An official file names its towers; those known by name need no file of their own.
         vision_config = self.vision_config or vision_preset(self.mm_vision_tower)
@@ -127,6 +127,16 @@ class VideoLLaMA2Config(PreTrainedConfig):
         """The model_type under which the official code knows this backbone, e.g. `videollama2_qwen2`."""
         return f"videollama2_{self.text_config.model_type}"
 
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Read the contents of a `config.json`, ours or official; the result is a `VideoLLaMA2Config` either way."""
+        fields = dict(config_dict)
+        model_type = fields.pop("model_type", cls.model_type)
+        if fields.get("text_config") is None:
+            fields = _nest(fields, CONFIG_CLASSES.get(model_type, cls).flat_text_type)
+        # One class for all, so that the Auto classes need one model.
+        return super(VideoLLaMA2Config, VideoLLaMA2Config).from_dict(fields, **kwargs)
+
     @staticmethod
     def from_official(
         config: Mapping[str, Any],
@@ -147,14 +157,13 @@ class VideoLLaMA2Config(PreTrainedConfig):
         Raises:
             CheckpointError: the model_type is not one of the official ones.
         """
-        fields = dict(config)
-        model_type = fields.pop("model_type", None)
+        model_type = config.get("model_type")
         if model_type not in CONFIG_CLASSES:
             raise CheckpointError(
                 f"config.json has model_type {model_type!r}, which is not a VideoLLaMA 2 model; known are"
                 f" {', '.join(CONFIG_CLASSES)}."
             )
-        return CONFIG_CLASSES[model_type](vision_config=vision_config, audio_config=audio_config, **fields)
+        return VideoLLaMA2Config.from_dict({**config, "vision_config": vision_config, "audio_config": audio_config})
 
     def to_official(self) -> dict[str, Any]:
         """The official flat form: the language model's fields and ours side by side, under the official model_type."""
@@ -178,6 +187,7 @@ class VideoLLaMA2Config(PreTrainedConfig):
         return flat
 
 
+# transformers finds a config class by its model_type; these say which language model an official flat file holds.
 class VideoLLaMA2MistralConfig(VideoLLaMA2Config):
     """Reads `videollama2_mistral` files."""
 
@@ -233,8 +243,11 @@ CONFIG_CLASSES: dict[str, type[VideoLLaMA2Config]] = {
 }
 
 
-def _is_own(key: str) -> bool:
-    return key in _OWN_KEYS or key.startswith(_OWN_PREFIXES)
+def _nest(fields: Mapping[str, Any], text_type: str) -> dict[str, Any]:
+    """Move a flat config's language-model fields into `text_config`."""
+    own = {k: v for k, v in fields.items() if k in _OWN_KEYS or k.startswith(_OWN_PREFIXES)}
+    text = {k: v for k, v in fields.items() if k not in own and (k, v) != ("tie_word_embeddings", None)}
+    return {**own, "text_config": {**text, "model_type": text_type}}
 
 
 def _as_text_config(text_config: Mapping[str, Any] | PreTrainedConfig) -> PreTrainedConfig:
