@@ -29,7 +29,7 @@ def load_video(
     times: Sequence[float] | None = None,
     start: float | None = None,
     end: float | None = None,
-    bounds: Bounds = "official",
+    bounds: Bounds = "auto",
     max_frames: int | None = OFFICIAL_MAX_FRAMES,
     source_fps: float | None = None,
     limits: Limits = DEFAULT_LIMITS,
@@ -45,7 +45,9 @@ def load_video(
         times: Explicit times in seconds; the frame on the screen at each is taken. Goes before `fps`.
         start: Beginning of the clip in seconds.
         end: End of the clip in seconds.
-        bounds: "official": by average frame rate, as the official code; "exact": by the true times of the frames.
+        bounds: How start, end and fps become frame numbers. "official": by the average frame rate; "exact": by the true
+            times; "auto": official where frames come at an even rate, else exact. GIFs are always taken at 25 frames
+            per second (official rule) unless this is "exact".
         max_frames: Official cut: frames after the first 32 chosen ones are dropped (with an event); `None` for no cut.
         source_fps: Frame rate of a folder (3 if not given) or of a list or array. Lists and arrays are taken whole,
             without sampling, as the official code does, unless this is given.
@@ -154,6 +156,8 @@ def _from_file(source: Source, request: FrameRequest, limits: Limits, deadline: 
 
 def _from_animation(source: Source, request: FrameRequest, limits: Limits, deadline: Deadline) -> VideoClip:
     index = index_animation(source, limits, deadline)
+    if request.bounds == "auto":
+        request = replace(request, bounds="official")
     indices, events = request.choose(len(index), OFFICIAL_GIF_FPS, index.times, index.duration)
     if request.times is None:
         indices = sorted(set(indices))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+import numpy as np
 
 from ..errors import MediaError, RequestError
 from .sampling import (
+    OFFICIAL_FRAMES_PER_SECOND,
     OFFICIAL_MAX_FRAMES,
     OFFICIAL_NUM_FRAMES,
     clip_bounds,
@@ -18,7 +21,10 @@ from .sampling import (
     uniform_indices,
 )
 
-Bounds = Literal["official", "exact"]
+Bounds = Literal["auto", "official", "exact"]
+
+# How far, in seconds, frames may be from an even rate for the official rules (which assume one) to be used.
+_EVEN_SECONDS = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +37,8 @@ class FrameRequest:
         times: Explicit times in seconds.
         start: Beginning of the clip in seconds; `None` for the beginning of the source.
         end: End of the clip in seconds; `None` for the end of the source.
-        bounds: "official" turns start and end into frame numbers by the average frame rate; "exact" by true times.
+        bounds: How start, end and fps become frame numbers. "official": by the average frame rate. "exact": by the true
+            times. "auto": official where frames come at an even rate, else exact (with an event).
         max_frames: Frames beyond this many are cut off the end (official: 32); `None` for no cut.
     """
 
@@ -40,7 +47,7 @@ class FrameRequest:
     times: Sequence[float] | None = None
     start: float | None = None
     end: float | None = None
-    bounds: Bounds = "official"
+    bounds: Bounds = "auto"
     max_frames: int | None = OFFICIAL_MAX_FRAMES
 
     def __post_init__(self) -> None:
@@ -52,8 +59,8 @@ class FrameRequest:
             isinstance(self.fps, int | float) and self.fps > 0 and math.isfinite(self.fps)
         ):
             raise RequestError(f"fps={self.fps!r} is not a rate above 0; give frames per second.")
-        if self.bounds not in ("official", "exact"):
-            raise RequestError(f"bounds={self.bounds!r} is unknown; choose 'official' or 'exact'.")
+        if self.bounds not in get_args(Bounds):
+            raise RequestError(f"bounds={self.bounds!r} is unknown; choose 'auto', 'official' or 'exact'.")
 
     @property
     def is_plain(self) -> bool:
@@ -76,21 +83,34 @@ class FrameRequest:
             self._check_times(start, end)
             indices = time_indices(frame_times, list(self.times), duration)
             return self.cut(indices, events)
+        by_rate = self.num_frames is None or self.fps is not None
+        exact = self.bounds == "exact"
+        if self.bounds == "auto" and (by_rate or start is not None or end is not None):
+            exact = not _even(frame_times, source_fps)
+            if exact:
+                events.append("frames do not come at an even rate: bounds and fps go by their true times")
         first, last = 0, num_source_frames - 1
-        if start is not None or end is not None:
-            first, last = self._bounds(num_source_frames, source_fps, frame_times, start, end, events)
-        count = last - first + 1
-        if self.fps is not None or self.num_frames is None:
-            rate = self.fps if self.fps is not None else 1.0
-            chosen = fps_indices(count, source_fps, rate)
-            step = max(int(source_fps // rate), 1)
-            if abs(source_fps / step - rate) > 0.25 * rate and count > 1:
-                events.append(
-                    f"{rate:g} frames per second were asked for: one of {step} frames at {source_fps:g} a second gives "
-                    f"{source_fps / step:.2f}"
-                )
-        else:
-            chosen = uniform_indices(count, self.num_frames)
+        if exact:
+            first, last = _exact_bounds(frame_times, start, end)
+        elif start is not None or end is not None:
+            first, last = clip_bounds(num_source_frames, source_fps, start, end)
+        if end is not None and end > duration + 0.1:
+            events.append(f"end={end:g} s lies after the end of the clip ({duration:.2f} s)")
+        if not by_rate:
+            chosen = uniform_indices(last - first + 1, self.num_frames or 1)
+            return self.cut([first + i for i in chosen], events)
+        rate = self.fps if self.fps is not None else OFFICIAL_FRAMES_PER_SECOND
+        if exact:
+            low, high = max(start or 0.0, frame_times[first]), min(duration if end is None else end, duration)
+            grid = [low + (i + 0.5) / rate for i in range(max(int((high - low) * rate), 1))]
+            return self.cut(time_indices(frame_times, [min(time, high) for time in grid], duration), events)
+        chosen = fps_indices(last - first + 1, source_fps, rate)
+        step = max(int(source_fps // rate), 1)
+        if abs(source_fps / step - rate) > 0.25 * rate and len(chosen) > 1:
+            events.append(
+                f"{rate:g} frames per second were asked for: one of {step} frames at {source_fps:g} a second gives "
+                f"{source_fps / step:.2f}"
+            )
         return self.cut([first + i for i in chosen], events)
 
     def cut(self, indices: list[int], events: list[str]) -> tuple[list[int], list[str]]:
@@ -107,39 +127,21 @@ class FrameRequest:
                     f"Time {time:g} s lies outside start={start} and end={end}; give times between them."
                 )
 
-    def _bounds(
-        self,
-        num_source_frames: int,
-        source_fps: float,
-        frame_times: Sequence[float],
-        start: float | None,
-        end: float | None,
-        events: list[str],
-    ) -> tuple[int, int]:
-        low = -math.inf if start is None else start
-        high = math.inf if end is None else end
-        if self.bounds == "exact":
-            inside = [i for i, time in enumerate(frame_times) if low <= time < high]
-            if not inside:
-                raise MediaError(
-                    f"No frame lies between start={start} and end={end} s of a clip of {duration_text(frame_times)}; "
-                    "give bounds inside the clip."
-                )
-            return inside[0], inside[-1]
-        first, last = clip_bounds(num_source_frames, source_fps, start, end)
-        if end is not None and end > frame_times[-1] + 2 / source_fps:
-            events.append(f"end={end:g} s lies after the end of the clip: frames up to its end are used")
-        slack = 2 / source_fps + 0.1
-        if (start is not None and abs(frame_times[first] - low) > slack and low > 0) or (
-            end is not None and last < num_source_frames - 1 and abs(frame_times[last] - high) > slack
-        ):
-            events.append(
-                f"frames do not come at an even rate: the official bounds rule took {frame_times[first]:.2f} to "
-                f"{frame_times[last]:.2f} s (bounds='exact' goes by true times)"
-            )
-        return first, last
+
+def _even(frame_times: Sequence[float], source_fps: float) -> bool:
+    times = np.asarray(frame_times)
+    slack = max(_EVEN_SECONDS, 1.5 / source_fps)
+    return bool(np.abs(times - times[0] - np.arange(len(times)) / source_fps).max() <= slack)
 
 
-def duration_text(frame_times: Sequence[float]) -> str:
-    """How many frames up to which time, for messages."""
-    return f"{len(frame_times)} frames up to {frame_times[-1]:.2f} s"
+def _exact_bounds(frame_times: Sequence[float], start: float | None, end: float | None) -> tuple[int, int]:
+    """First and last frame that is on the screen between two times."""
+    times = np.asarray(frame_times)
+    first = 0 if start is None else max(int(np.searchsorted(times, start, side="right")) - 1, 0)
+    last = len(times) - 1 if end is None else int(np.searchsorted(times, end, side="left")) - 1
+    if first > last or (start is not None and start > times[-1] + 1):
+        raise MediaError(
+            f"No frame lies between start={start} and end={end} s of a clip whose {len(times)} frames begin up to "
+            f"{times[-1]:.2f} s; give bounds inside the clip."
+        )
+    return first, last

@@ -31,6 +31,10 @@ _PIXELS_PER_WORKER = 12_000_000
 _MAX_WORKERS = 4
 
 
+class _CannotSeekError(Exception):
+    """The container does not get to the wanted keyframe."""
+
+
 @dataclass(kw_only=True)
 class Decoded:
     """Frames that were decoded, by frame number, and what happened on the way."""
@@ -90,12 +94,16 @@ def decode_frames(
         MediaTimeoutError: The deadline passed.
     """
     wanted = sorted(set(indices))
-    if index.seekable:
-        result = _decode_by_seeking(source, index, wanted, limits, deadline)
-    else:
+    seekable = index.seekable
+    if seekable:
+        try:
+            result = _decode_by_seeking(source, index, wanted, limits, deadline)
+        except _CannotSeekError:
+            seekable = False
+    if not seekable:
         result = _decode_in_order(source, wanted, limits, deadline)
     missing = [i for i in wanted if i not in result.frames]
-    if missing and index.seekable:
+    if missing and seekable:
         for number in missing:
             _replace_missing(source, index, number, result, limits, deadline)
         missing = [i for i in missing if i not in result.frames and i not in result.replaced]
@@ -247,19 +255,20 @@ def _packets_from(container: InputContainer, stream: VideoStream, index: VideoIn
     import av
 
     place = int(np.searchsorted(index.keyframes, keyframe))
-    while place >= 0:
-        try:
-            container.seek(int(index.packet_pts[index.keyframes[place]]), stream=stream, backward=True)
-            packets = container.demux(stream)
-            first = next(packets)
-        except (av.FFmpegError, StopIteration):
-            place -= 1
-            continue
-        position = index.position_of(first.pts) if first.size else None
-        if position is not None and position <= keyframe:
-            return chain([first], packets)
-        place -= 1
-    raise MediaError("The container cannot be positioned on any keyframe; convert the video first.")
+    for at in range(place, -1, -1):
+        position = index.keyframes[at]
+        # Some containers look times up by pts, others by dts: the later of the two costs fewest packets, if it hits.
+        for target in (int(index.packet_pts[position]), int(index.packet_dts[position])):
+            try:
+                container.seek(target, stream=stream, backward=True)
+                packets = container.demux(stream)
+                first = next(packets)
+            except (av.FFmpegError, StopIteration):
+                continue
+            found = index.position_of(first.pts) if first.size else None
+            if found is not None and found <= keyframe:
+                return chain([first], packets)
+    raise _CannotSeekError
 
 
 def _replace_missing(
@@ -271,14 +280,16 @@ def _replace_missing(
     group = _Group(keyframe=int(index.keyframes[place]), last=position, wanted={})
     wanted_pts = int(index.packet_pts[position])
     nearest: VideoFrame | None = None
-    nearest_pts = 0
+    nearest_pts, least = 0, (True, 0)
     with open_container(source, deadline) as container:
         stream = open_video(container, source, limits)
         for frame in _decode_group(container, stream, index, group, result, deadline, skip=False):
             if frame.pts is None or index.position_of(frame.pts) is None:
                 continue
-            if nearest is None or abs(frame.pts - wanted_pts) < abs(nearest_pts - wanted_pts):
-                nearest, nearest_pts = frame, frame.pts
+            # A whole frame further away is better than a damaged one close by.
+            badness = frame.is_corrupt, abs(frame.pts - wanted_pts)
+            if nearest is None or badness < least:
+                nearest, nearest_pts, least = frame, frame.pts, badness
         if nearest is None:
             return
         place = int(np.searchsorted(index.packet_pts[index.positions], nearest_pts))

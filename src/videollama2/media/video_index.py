@@ -34,6 +34,7 @@ class VideoIndex:
     Attributes:
         positions: int64 [N], frame number (presentation order) -> packet number (decode order).
         packet_pts: int64 [P], presentation time of every packet, in `time_base` units.
+        packet_dts: int64 [P], decoding time of every packet; the pts where the container does not say.
         keyframes: int64 [K], packet numbers at which decoding can start.
         times: float64 [N], start of every frame in seconds from the start of the source.
         duration: Seconds from the start of the source to the end of the last frame.
@@ -46,6 +47,7 @@ class VideoIndex:
 
     positions: np.ndarray
     packet_pts: np.ndarray
+    packet_dts: np.ndarray
     keyframes: np.ndarray
     times: np.ndarray
     duration: float
@@ -101,8 +103,6 @@ def build_index(
             keys.append(count)
         last_duration = packet.duration or last_duration
     limits.check_frames(len(shown), name)
-    if not damaged and (stream.frames or 0) > len(shown):
-        damaged = f"the header promises {stream.frames} frames, {len(shown)} are there: the file is cut short"
     pts = np.frombuffer(packet_pts, dtype=np.int64).copy()
     if not len(pts):
         raise MediaError(f"{name} has a video stream without any frame; make or download it again.")
@@ -169,11 +169,15 @@ def _arrange(
         events += (f"{reason}: frames are counted by decoding from the start",)
     frame_seconds = last_duration * float(time_base) or (1 / fps if fps else 0.0)
     duration = float(times[-1]) + frame_seconds
+    promised = float((stream.duration or 0) * time_base)
+    if promised - (duration - float(times[0])) > 0.5 and not events:
+        events += (f"the header promises {promised:.2f} s, the frames end at {duration:.2f} s: the file is cut short",)
     if not fps and duration > 0:
         fps = len(positions) / duration
     return VideoIndex(
         positions=positions,
         packet_pts=pts,
+        packet_dts=np.where(dts == _NO_PTS, pts, dts),
         keyframes=keys,
         times=times,
         duration=duration,
