@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig
 
 from videollama2.model.configuration import VideoLLaMA2Config
@@ -52,3 +55,94 @@ def load_golden(name: str) -> VideoLLaMA2ForConditionalGeneration:
     model.load_state_dict(official_state_dict(load_file(GOLDEN / "checkpoints" / name / "model.safetensors")))
     model.generation_config = GenerationConfig.from_pretrained(GOLDEN / "checkpoints" / name)
     return model.eval()
+
+
+VISION = {
+    "tower": "siglip",
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 7,
+}
+AUDIO = {
+    "tower": "beats",
+    "embed_dim": 8,
+    "encoder_layers": 2,
+    "encoder_embed_dim": 16,
+    "encoder_ffn_embed_dim": 24,
+    "encoder_attention_heads": 2,
+    "conv_pos": 8,
+    "conv_pos_groups": 4,
+    "finetuned_model": False,
+}
+TEXT = {
+    "vocab_size": 60,
+    "hidden_size": 24,
+    "intermediate_size": 40,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+BACKBONES: dict[str, dict[str, Any]] = {
+    "mistral": {"sliding_window": None},
+    "mixtral": {"num_local_experts": 3, "num_experts_per_tok": 2},
+    "qwen2": {},
+    "llama": {},
+    "gemma2": {"head_dim": 8, "sliding_window": 16},
+    "phi3": {},
+}
+
+
+def tiny_model(backbone: str = "qwen2", seed: int = 0, **settings: Any) -> VideoLLaMA2ForConditionalGeneration:
+    """A random audio-visual model of a few thousand weights."""
+    torch.manual_seed(seed)
+    text = {**TEXT, **BACKBONES[backbone], "model_type": backbone}
+    fields = {"mm_projector_type": "stc_connector_v35", "mm_connector_depth": 1, "num_frames": 4} | settings
+    config = VideoLLaMA2Config(text_config=text, **{"vision_config": VISION, "audio_config": AUDIO, **fields})
+    model = VideoLLaMA2ForConditionalGeneration(config).eval()
+    with torch.no_grad():  # logits far apart, so that greedy choices do not hang on rounding
+        for parameter in model.model.language_model.parameters():
+            parameter.mul_(3 if parameter.ndim > 1 else 1)
+        model.lm_head.weight.mul_(3)
+    return model
+
+
+class Request:
+    """One row: ids with sentinels and the media they stand for."""
+
+    def __init__(self, kind: str, seed: int, length: int = 6) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        ids = torch.randint(3, 60, (length,), generator=generator).tolist()
+        sentinel = {"image": [-200], "video": [-201], "audio": [-202], "av": [-201], "text": []}[kind]
+        self.ids = ids[:2] + sentinel + ids[2:]
+        frames = {"image": 1, "video": 4, "av": 4}.get(kind, 0)
+        self.frames = torch.randn(frames, 3, 28, 28, generator=generator)
+        steps = {"audio": 32 + 16 * (seed % 2), "av": 48}.get(kind, 0)
+        self.sound = torch.randn(steps, 128, generator=generator) * 5 + 15
+        self.kind = kind
+
+
+def batch_of(requests: list[Request], padding_side: str = "right") -> dict[str, Tensor]:
+    """The arguments of forward and generate for some requests."""
+    rows = [torch.tensor(r.ids) for r in requests]
+    pad = {"batch_first": True, "padding_side": padding_side}
+    batch = {
+        "input_ids": pad_sequence(rows, **pad),
+        "attention_mask": pad_sequence([torch.ones(len(row), dtype=torch.long) for row in rows], **pad),
+    }
+    visual = [r for r in requests if len(r.frames)]
+    if visual:
+        batch["pixel_values"] = torch.cat([r.frames for r in visual])
+        batch["num_frames"] = torch.tensor([len(r.frames) for r in visual])
+        batch["video_has_audio"] = torch.tensor([r.kind == "av" for r in visual])
+    sounds = [r.sound for r in requests if len(r.sound)]
+    if sounds:
+        batch["audio_values"] = pad_sequence(sounds, batch_first=True)
+        batch["audio_lengths"] = torch.tensor([len(s) for s in sounds])
+    return batch

@@ -176,7 +176,10 @@ class VideoLLaMA2Config(PreTrainedConfig):
             text["rope_theta"] = rope["rope_theta"]
             scaled = rope.get("rope_type", "default") != "default"
             text["rope_scaling"] = {k: v for k, v in rope.items() if k != "rope_theta"} if scaled else None
-        flat = {**text, **{k: v for k, v in own.items() if v is not None}}
+        for key in ("mm_connector_width", "mm_connector_depth", "mm_use_tags", "mm_audio_tower", "mm_hidden_size_a"):
+            if not own[key]:
+                del own[key]
+        flat = {**text, **own}
         dtype = flat.pop("dtype", None)
         if dtype is not None:
             flat["torch_dtype"] = dtype

@@ -49,6 +49,20 @@ class VideoLLaMA2PreTrainedModel(PreTrainedModel):
     _supports_flex_attn = True
     _supports_attention_backend = True
 
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers; the vision tower is frozen afterwards, as it is in a newly built model."""
+        result = super().from_pretrained(*args, **kwargs)
+        model = result[0] if isinstance(result, tuple) else result
+        model.freeze_vision_tower()
+        return result
+
+    def freeze_vision_tower(self) -> None:
+        """Keep the vision tower out of training, as in every stage of the official recipe."""
+        for name, module in self.named_modules():
+            if name.rpartition(".")[2] == "vision_tower":
+                module.requires_grad_(False)
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         # Towers, connector and projector start as torch starts them; the language model starts itself.
@@ -61,7 +75,7 @@ class VideoLLaMA2PreTrainedModel(PreTrainedModel):
 class VideoLLaMA2Model(VideoLLaMA2PreTrainedModel):
     """Vision tower, connector, audio tower, audio projector and the language model without its head.
 
-    The vision tower is frozen when built, as in every stage of the official recipe (`requires_grad_` changes that).
+    The vision tower is frozen when built or loaded (`requires_grad_(True)` on it changes that).
 
     Args:
         config: which of the parts exist, and their sizes.
@@ -73,13 +87,13 @@ class VideoLLaMA2Model(VideoLLaMA2PreTrainedModel):
         super().__init__(config)
         if config.vision_config is not None:
             self.vision_tower, self.mm_projector = encoding.build_vision(config, config._attn_implementation)
-            self.vision_tower.requires_grad_(False)
         if config.audio_config is not None:
             self.audio_tower, self.mm_projector_a = encoding.build_audio(config)
         self.language_model = AutoModel.from_config(config.text_config)
         num_tags = self._num_tags()
         self.register_buffer("tag_embeddings", torch.zeros(num_tags, config.hidden_size) if num_tags else None)
         self.post_init()
+        self.freeze_vision_tower()
 
     def _num_tags(self) -> int:
         if not self.config.mm_use_tags:
