@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from videollama2.errors import RequestError
-from videollama2.processing.prompt import SENTINEL_OF_TAG, TAGS, Branch, apply_template, tokenize_multimodal
+from videollama2.processing.prompt import Branch, tokenize_multimodal
+from videollama2.processing.template import SENTINEL_OF_TAG, TAGS, apply_template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -79,8 +80,8 @@ def conversation_labels(
     labels = list(input_ids)
     learnt_until = 0
     for answer in range(1, len(messages), 2):
-        # Positions are counted by tokenising each beginning of the conversation. What the template closes an answer with
-        # is learnt too: the model must say that it stops.
+        # Positions are counted by tokenising each beginning of the conversation. What the template closes an answer
+        # with is learnt too: the model must say that it stops.
         question_end = len(tokenize(messages[:answer], opens_answer=True))
         labels[learnt_until:question_end] = [IGNORE_INDEX] * (min(question_end, len(labels)) - learnt_until)
         learnt_until = len(tokenize(messages[: answer + 1], opens_answer=False))
