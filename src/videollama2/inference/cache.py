@@ -175,5 +175,5 @@ class FeatureCache:
 
 
 def _digest(tensor: torch.Tensor) -> str:
-    raw = tensor.contiguous().view(torch.uint8).numpy() if tensor.numel() else b""
-    return hashlib.sha256(memoryview(raw)).hexdigest()
+    raw = tensor.contiguous().view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
+    return hashlib.sha256(raw).hexdigest()

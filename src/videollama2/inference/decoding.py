@@ -153,7 +153,7 @@ class Row:
     def choose(self, logits_1V: torch.Tensor) -> int:
         """Takes the next token from logits [1, V] and notes whether the answer ends with it."""
         previous = torch.tensor([self.ids], dtype=torch.long, device=logits_1V.device)
-        scores = self._processors(previous, logits_1V)
+        scores = self._processors(previous, logits_1V)  # type: ignore[arg-type]
         if self._generator is None:
             token = int(scores.argmax(-1))
         else:

@@ -29,13 +29,13 @@ def weights_hash(tensors: Iterable[tuple[str, torch.Tensor]], *, whole: bool) ->
             step = values.numel() // SAMPLES_PER_TENSOR
             values = values[::step][:SAMPLES_PER_TENSOR]
         if values.numel() and values.device.type != "meta":
-            digest.update(memoryview(values.contiguous().cpu().view(torch.uint8).numpy()))
+            digest.update(values.contiguous().cpu().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
-def encoder_hash(modules: Mapping[str, nn.Module | None]) -> str:
-    """Hash of everything that turns media into features: towers and connectors, every value read."""
-    pairs = [
+def encoder_hash(modules: Mapping[str, nn.Module | None], tensors: Mapping[str, torch.Tensor] | None = None) -> str:
+    """Hash of everything that turns media into features: towers, connectors and single tensors, every value read."""
+    pairs = list((tensors or {}).items()) + [
         (f"{prefix}.{name}", tensor)
         for prefix, module in modules.items()
         if module is not None

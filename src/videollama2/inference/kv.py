@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers import DynamicCache
@@ -42,8 +43,14 @@ class Prefix:
 
 def snapshot(cache: DynamicCache) -> Prefix:
     """What a cache holds now."""
-    layers = tuple((layer.keys, layer.values) for layer in cache.layers)
-    return Prefix(layers, layers[0][0].shape[2] if layers else 0)  # type: ignore[arg-type, union-attr]
+    layers = layers_of(cache)
+    return Prefix(layers, layers[0][0].shape[2] if layers else 0)
+
+
+def layers_of(cache: DynamicCache) -> Layers:
+    """Keys and values of every layer; every layer keeps its own full attention (no linear attention here)."""
+    held: list[Any] = list(cache.layers)
+    return tuple((layer.keys, layer.values) for layer in held)
 
 
 def new_cache(prefix: Prefix | None = None) -> DynamicCache:
@@ -81,8 +88,7 @@ def merge_left_padded(prefixes: Sequence[Prefix]) -> tuple[DynamicCache, torch.T
 def row_prefix(cache: DynamicCache, row: int, length: int) -> Prefix:
     """The last `length` tokens of one row (its padding on the left is dropped)."""
     layers = tuple(
-        (layer.keys[row : row + 1, :, -length:], layer.values[row : row + 1, :, -length:])  # type: ignore[index]
-        for layer in cache.layers
+        (keys[row : row + 1, :, -length:], values[row : row + 1, :, -length:]) for keys, values in layers_of(cache)
     )
     return Prefix(layers, length)
 
@@ -90,8 +96,8 @@ def row_prefix(cache: DynamicCache, row: int, length: int) -> Prefix:
 def select_rows(cache: DynamicCache, rows: torch.Tensor) -> DynamicCache:
     """A cache with some of the rows (finished answers leave a batch and free their memory)."""
     selected = DynamicCache()
-    for index, layer in enumerate(cache.layers):
-        selected.update(layer.keys[rows], layer.values[rows], index)  # type: ignore[index]
+    for index, (keys, values) in enumerate(layers_of(cache)):
+        selected.update(keys[rows], values[rows], index)
     return selected
 
 

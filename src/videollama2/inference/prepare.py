@@ -144,13 +144,12 @@ class MediaPreparer:
         if known is not None:
             return EncodedItem(key, known.features, known.record, hit=True)
         with timer.stage("decode"):
-            clip = (
-                load_image(opened.source, limits=self.limits, timeout=timeout_of(settings))
-                if is_image
-                else load_video(
-                    opened.source, **sampling, max_frames=None, limits=self.limits, timeout=timeout_of(settings)
-                )
-            )
+            bounds: dict[str, Any] = {"limits": self.limits, "timeout": timeout_of(settings)}
+            if is_image:
+                clip = load_image(opened.source, **bounds)
+            else:
+                # More frames than the official 32 are a wish of the user's, not to be cut.
+                clip = load_video(opened.source, **sampling, max_frames=None, **bounds)
         assert self.pixel_spec is not None
         with timer.stage("preprocess"):
             pixels = preprocess_frames(clip.frames, self.pixel_spec, pad=self.pad)
