@@ -60,6 +60,7 @@ class VideoLLaMA2Config(PreTrainedConfig):
         mm_projector_a_type: audio projector, "mlp2x_gelu" or "linear".
         mm_hidden_size_a: width of the audio tower; None takes the tower's.
         mm_use_tags: put tag tokens before the connector's (needs a tower with a classifier).
+        mm_tags_doubt: the tag embeddings have one more row, which takes the weight the best classes leave over.
         tie_word_embeddings: taken from `text_config`.
         kwargs: any further keys are kept as attributes and written back.
 
@@ -90,6 +91,7 @@ class VideoLLaMA2Config(PreTrainedConfig):
     mm_projector_a_type: str = "mlp2x_gelu"
     mm_hidden_size_a: int | None = None
     mm_use_tags: bool = False
+    mm_tags_doubt: bool = False
     tie_word_embeddings: bool | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:

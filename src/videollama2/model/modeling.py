@@ -101,7 +101,7 @@ class VideoLLaMA2Model(VideoLLaMA2PreTrainedModel):
         num_tags = self.vision_tower.num_tags if self.config.vision_config is not None else 0
         if num_tags == 0:
             raise RequestError("mm_use_tags is set but the vision tower has no classifier; set mm_use_tags to false.")
-        return num_tags
+        return num_tags + int(self.config.mm_tags_doubt)
 
     def get_input_embeddings(self) -> nn.Module:
         """The language model's token embedding."""

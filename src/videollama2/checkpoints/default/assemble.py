@@ -21,7 +21,7 @@ from videollama2.errors import CheckpointError, MissingFilesError
 logger = logging.getLogger(__name__)
 
 # Changes when this code would make another folder from the same parts and trained weights.
-FORMAT = 1
+FORMAT = 2
 _MANIFEST = "manifest.json"
 _TRAINED = "default.safetensors"
 
@@ -184,7 +184,7 @@ def _write_model(folder: Path, parts: dict[str, Path], trained: Path | None) -> 
 
 
 def _processor_config(config: dict[str, Any]) -> dict[str, Any]:
-    """How frames and sound become the towers' input; see `PixelSpec` and `AudioSpec` of the processing room."""
+    """How a request becomes the model's input: what `VideoLLaMA2Processor` of the processing room reads."""
     from videollama2.model.vision.efficientnet import PIXEL_MEAN, PIXEL_STD, EfficientNetLite0Tower
 
     pixels = {
@@ -195,7 +195,14 @@ def _processor_config(config: dict[str, Any]) -> dict[str, Any]:
         "std": [PIXEL_STD] * 3,
     }
     audio = {"kind": "whisper-log-mel", "seconds": 30.0, "num_mel_bins": config["audio_config"]["num_mel_bins"]}
-    return {"processor_class": "VideoLLaMA2Processor", "pixel_spec": pixels, "audio_spec": audio}
+    return {
+        "processor_class": "VideoLLaMA2Processor",
+        "pixel_spec": pixels,
+        "audio_spec": audio,
+        "num_frames": config["num_frames"],
+        "model_type": f"videollama2_{config['text_config']['model_type']}",
+        "pad": False,
+    }
 
 
 def _read_trained(path: Path) -> Any:

@@ -140,6 +140,7 @@ def _config(language_file: GGUFFile, sounds: Mapping[str, torch.Tensor]) -> dict
         "mm_projector_a_type": AUDIO_PROJECTOR,
         "mm_hidden_size_a": width,
         "mm_use_tags": True,
+        "mm_tags_doubt": True,
         "num_frames": NUM_FRAMES,
         "tie_word_embeddings": text_config["tie_word_embeddings"],
         "mm_model_name": "videollama2-default",
