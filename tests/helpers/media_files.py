@@ -144,7 +144,7 @@ def make_gif(num_frames: int = 10, durations_ms: int | list[int] = 40, width: in
 
 
 def bframe_video(num_frames: int = 60, *, open_gop: bool = False, **options: object) -> bytes:
-    """H.264 with three B-frames in a row and, if wanted, open groups (frames stored after the keyframe, shown before)."""
+    """H.264 with three B-frames in a row; with open groups, some are stored after a keyframe and shown before it."""
     params = f"keyint=12:min-keyint=12:bframes=3:b-adapt=0:scenecut=0:open-gop={int(open_gop)}"
     return make_video(num_frames, options={"x264-params": params}, gop=None, **options)  # type: ignore[arg-type]
 
@@ -250,12 +250,13 @@ def _grey(number: int, width: int, height: int) -> np.ndarray:
 def _encode_sound(out: object, track: object, samples: np.ndarray, sample_rate: int) -> None:
     import av
 
-    block = 1024
+    block, channels = 1024, track.layout.nb_channels  # type: ignore
     mono = np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
     resampler = av.AudioResampler(format=track.format, layout=track.layout, rate=sample_rate)  # type: ignore
     for begin in range(0, len(mono), block):
-        piece = np.ascontiguousarray(mono[begin : begin + block].reshape(1, -1))
-        frame = av.AudioFrame.from_ndarray(piece, format="s16", layout="mono")
+        # The same samples in every channel, interleaved; an up-mix by the resampler would change their level.
+        piece = np.repeat(mono[begin : begin + block], channels).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(piece, format="s16", layout=track.layout.name)  # type: ignore
         frame.sample_rate, frame.pts, frame.time_base = sample_rate, begin, Fraction(1, sample_rate)
         for converted in resampler.resample(frame):
             out.mux(track.encode(converted))  # type: ignore[attr-defined]

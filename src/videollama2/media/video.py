@@ -43,6 +43,7 @@ class Decoded:
     replaced: dict[int, int] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
     num_decoded: int = 0
+    num_errors: int = 0
 
     def note(self, event: str) -> None:
         """Record an event once."""
@@ -140,6 +141,7 @@ def _decode_by_seeking(
         for part in (future.result() for future in parts):
             result.frames.update(part.frames)
             result.num_decoded += part.num_decoded
+            result.num_errors += part.num_errors
             for event in part.events:
                 result.note(event)
     return result
@@ -198,10 +200,13 @@ def _decode_groups(
     with open_container(source, deadline) as container:
         stream = open_video(container, source, limits)
         for group in groups:
+            errors_before = result.num_errors
             for frame in _decode_group(container, stream, index, group, result, deadline):
                 number = group.wanted.get(frame.pts) if frame.pts is not None else None
                 if number is not None:
                     result.frames[number] = _to_array(frame, result)
+                    if result.num_errors > errors_before:
+                        result.note(f"frame {number} comes after damaged data and may look wrong")
     return result
 
 
@@ -226,6 +231,7 @@ def _decode_group(
         try:
             frames = packet.decode()
         except av.FFmpegError:
+            result.num_errors += 1
             result.note("some stored frames are damaged and were passed over")
             frames = []
         for frame in frames:
