@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from videollama2.errors import MissingFilesError, RequestError
-from videollama2.world.synth import SAMPLE_RATE
 
 ENVIRONMENT_VARIABLE = "VIDEOLLAMA2_ASSETS"
 
@@ -37,7 +36,8 @@ def asset_folder(folder: str | os.PathLike[str] | None = None) -> Path:
     path = Path(chosen)
     if not (path / "index.json").is_file():
         raise MissingFilesError(
-            f"{path} holds no world assets (index.json is missing); run 'python -m videollama2.world.fetch_assets {path}'"
+            f"{path} holds no world assets (index.json is missing); "
+            f"run 'python -m videollama2.world.fetch_assets {path}'"
         )
     return path
 
@@ -118,16 +118,13 @@ class Catalogue:
                 self._sprites[file] = image.convert("RGBA")
         return self._sprites[file]
 
-    def wave(self, number: int) -> np.ndarray:
-        """Sound `number` as float32 [samples] in [-1, 1] at 16 kHz."""
+    def wave(self, number: int, num_samples: int) -> np.ndarray:
+        """The first `num_samples` of sound `number`, float32 in [-1, 1] at 16 kHz; silence follows its end."""
         if self._wave is None:
             self._wave = np.load(self.folder / "sounds.npy", mmap_mode="r")
-        return np.asarray(self._wave[number], dtype=np.float32) / 32768.0
-
-    @property
-    def sample_rate(self) -> int:
-        """Samples a second of every sound."""
-        return SAMPLE_RATE
+        stored = self._wave[number, :num_samples].astype(np.float32)
+        stored /= 32768.0
+        return np.pad(stored, (0, num_samples - len(stored))) if len(stored) < num_samples else stored
 
 
 @functools.lru_cache(maxsize=4)

@@ -7,6 +7,9 @@ from PIL import Image, ImageDraw, ImageFilter
 
 BACKGROUNDS = ("plain", "gradient", "noise", "stripes", "blobs", "landscape", "room", "checks")
 
+_CANVAS = 128
+"""Side on which backgrounds are painted before they are scaled: cheap, and as soft as an unfocused background is."""
+
 _SKY = ((120, 180, 235), (170, 205, 240), (225, 200, 180), (60, 80, 130), (200, 215, 225), (150, 170, 190))
 _GROUND = (
     (95, 145, 60),
@@ -72,11 +75,12 @@ def _blobs(rng: np.random.Generator, size: int) -> np.ndarray:
     image = Image.new("RGB", (size // 2, size // 2), tuple(int(c) for c in _colour(rng)))
     draw = ImageDraw.Draw(image)
     for _ in range(rng.integers(4, 14)):
-        x, y, r = rng.uniform(0, size / 2, 2).tolist() + [rng.uniform(size / 30, size / 6)]
+        x, y = rng.uniform(0, size / 2, 2)
+        r = rng.uniform(size / 30, size / 6)
         box = (x - r, y - r * rng.uniform(0.4, 1), x + r, y + r * rng.uniform(0.4, 1))
         fill = tuple(int(c) for c in _colour(rng))
         (draw.ellipse if rng.random() < 0.6 else draw.rectangle)(box, fill=fill)
-    image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(2, 7))))
+    image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(1, 4))))
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR), dtype=np.float32)
 
 
@@ -124,18 +128,19 @@ _PAINTERS = {
 }
 
 
-def paint_background(kind: str, seed: int, size: int) -> np.ndarray:
+def paint_background(kind: str, seed: int, size: int) -> Image.Image:
     """Paints a background.
 
     Args:
         kind: One of `BACKGROUNDS`.
-        seed: Decides everything else.
+        seed: Decides everything else; another size gives the same picture, larger or smaller.
         size: Side in pixels.
 
     Returns:
-        uint8 [size, size, 3].
+        RGB image, `size` pixels square.
     """
     rng = np.random.default_rng(seed)
-    picture = _PAINTERS[kind](rng, size)
-    picture = picture * rng.uniform(0.75, 1.1) + rng.normal(0, rng.uniform(0, 5), (size, size, 1))
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    picture = _PAINTERS[kind](rng, _CANVAS)
+    grain = rng.normal(0, rng.uniform(0, 5), (_CANVAS, _CANVAS, 1))
+    pixels = np.clip(picture * rng.uniform(0.75, 1.1) + grain, 0, 255).astype(np.uint8)
+    return Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC)

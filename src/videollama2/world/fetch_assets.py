@@ -23,6 +23,7 @@ from PIL import Image
 from videollama2.errors import MissingDependencyError
 from videollama2.world.fetch_sounds import build_sounds
 from videollama2.world.nouns import NOUNS
+from videollama2.world.openclipart import OPENCLIPART
 
 SPRITE_SIDE = 192
 """Longest side of a stored sprite, in pixels."""
@@ -38,6 +39,7 @@ _NPM = {
     "@iconify-json/streamline-emojis@1.2.4": "CC-BY-4.0 (Streamline)",
 }
 _DEBIAN = {
+    "openclipart-png": "public domain (Open Clip Art contributors)",
     "fluidr3mono-gm-soundfont": "MIT (Frank Wen, Michael Cowgill and others)",
 }
 _BY_CODE = {"fluent-flat": "fluent-emoji-flat", "twemoji": "twemoji", "noto": "noto"}
@@ -107,7 +109,8 @@ def _save(image: Image.Image, path: Path) -> bool:
     image = image.crop(box)
     image.thumbnail((SPRITE_SIDE, SPRITE_SIDE), Image.Resampling.LANCZOS)
     path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path)
+    image.save(path.with_suffix(".part"), format="PNG")
+    path.with_suffix(".part").rename(path)  # an interrupted run leaves no half picture behind
     return True
 
 
@@ -133,7 +136,7 @@ def build_sprites(downloads: Path, out: Path) -> dict[str, dict[str, list[str]]]
     """
     _need("rsvg-convert", "librsvg2-bin")
     index: dict[str, dict[str, list[str]]] = {name: {} for name in NOUNS}
-    jobs = []  # (noun, style, file stem, () -> image)
+    jobs: list[tuple] = []  # (noun, style, file stem, () -> image)
 
     def opener(path: Path):
         return lambda: Image.open(path)
@@ -155,10 +158,10 @@ def build_sprites(downloads: Path, out: Path) -> dict[str, dict[str, list[str]]]
     for style, package in _BY_CODE.items():
         icons = json.loads((downloads / package / "package/icons.json").read_text())
         chars = json.loads((downloads / package / "package/chars.json").read_text())
-        by_code = {_plain(code): name for code, name in chars.items()}
+        by_code = {_plain(code): icon for code, icon in chars.items() if icon in icons["icons"]}
         for noun in NOUNS.values():
-            names = [(code, by_code[code]) for code in noun.codes if by_code.get(code) in icons["icons"]]
-            jobs += [(noun.name, style, code, drawer(icons, name)) for code, name in names]
+            drawn = [code for code in noun.codes if code in by_code]
+            jobs += [(noun.name, style, code, drawer(icons, by_code[code])) for code in drawn]
     for style, package in _BY_NAME.items():
         icons = json.loads((downloads / package / "package/icons.json").read_text())
         by_name: dict[str, list[str]] = {}
@@ -166,18 +169,22 @@ def build_sprites(downloads: Path, out: Path) -> dict[str, dict[str, list[str]]]
             by_name.setdefault(_key(re.sub(r"-\d+$", "", name)), []).append(name)
         for noun in NOUNS.values():
             keys = {_key(noun.name)}.union(*(names_of_code.get(code, set()) for code in noun.codes))
-            names = sorted({name for key in keys for name in by_name.get(key, [])})
-            jobs += [(noun.name, style, _key(name), drawer(icons, name)) for name in names]
+            found = sorted({icon for key in keys for icon in by_name.get(key, [])})
+            jobs += [(noun.name, style, _key(icon), drawer(icons, icon)) for icon in found]
 
-    def run(job) -> tuple[str, str, str, bool]:
-        noun, style, stem, image = job
+    clipart = next((downloads / "openclipart-png").rglob("openclipart/png"))
+    for name, stems in OPENCLIPART.items():
+        jobs += [(name, "openclipart", stem.split("/")[-1], opener(clipart / f"{stem}.png")) for stem in stems.split()]
+
+    def run(job: tuple) -> tuple[str, str, str, bool]:
+        name, style, stem, image = job
         file = f"sprites/{style}/{stem}.png"
-        return noun, style, file, (out / file).exists() or _save(image(), out / file)
+        return name, style, file, (out / file).exists() or _save(image(), out / file)
 
     with ThreadPoolExecutor(4) as pool:
-        for noun, style, file, saved in pool.map(run, jobs):
+        for name, style, file, saved in pool.map(run, jobs):
             if saved:
-                index[noun].setdefault(style, []).append(file)
+                index[name].setdefault(style, []).append(file)
     return index
 
 

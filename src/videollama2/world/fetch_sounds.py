@@ -19,7 +19,8 @@ from scipy.io import wavfile
 
 from videollama2.errors import MissingDependencyError
 from videollama2.world.instruments import INSTRUMENTS, SLOT_SECONDS, SOUND_SECONDS, phrase, write_midi
-from videollama2.world.synth import SAMPLE_RATE, SYNTHESISERS
+from videollama2.world.sounding import SAMPLE_RATE
+from videollama2.world.synth import SYNTHESISERS
 
 NUM_SAMPLES = int(SOUND_SECONDS * SAMPLE_RATE)
 

@@ -62,8 +62,10 @@ def phrase(instrument: Instrument, rng: random.Random) -> list[Note]:
     if instrument.style == "drums":
         return _drum_pattern(rng)
     if instrument.style == "effect":
-        note = rng.randint(instrument.low, instrument.high)
-        return [(0.05, SOUND_SECONDS - 0.3, note, rng.randint(90, 127))]
+        # struck again and again: some of these samples die away within a second or two
+        note, step = rng.randint(instrument.low, instrument.high), rng.uniform(1.1, 2.0)
+        velocity = rng.randint(90, 127)
+        return [(0.05 + k * step, step * 0.97, note, velocity) for k in range(int(SOUND_SECONDS / step))]
     if instrument.style == "bell":
         note, step = rng.randint(instrument.low, instrument.high), rng.uniform(0.6, 1.6)
         return [(0.05 + k * step, step, note, rng.randint(80, 120)) for k in range(int(6 / step))]

@@ -2,7 +2,7 @@
 
 Every question is a dict: `family`; `modality` ("video", "audio" or "both": what one must perceive); `form` ("open",
 "yesno", "choice" or "caption"); `question`; `answer`; `options` (for "choice": the offered answers, shuffled, the right
-one among them; else empty). Wrong options are drawn as the right ones are, so that a reader without the clip is at chance.
+one among them; else empty). Wrong options are drawn as the right ones are: without the clip one is at chance.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ _ASK: dict[str, tuple[str, ...]] = {
     "caption": ("Describe the video.", "What happens in the video?", "Give a short caption of the clip.",
                 "Describe what you see."),
     "audio_caption": ("Describe the sound.", "Describe what you hear.", "What happens in the audio?"),
-    "av_caption": ("Describe the video and its sound.", "What do you see and hear?", "What is seen and heard in the clip?"),
+    "av_caption": ("Describe the video and its sound.", "What do you see and hear?",
+                   "What is seen and heard in the clip?"),
 }  # fmt: skip
 
 
@@ -95,7 +96,8 @@ class _Writer:
         self, family: str, modality: str, spoken: str, right: str, wrong: Sequence[str], **fill: str
     ) -> None:
         self.ask(family, modality, spoken, **fill)
-        self.ask(family, modality, right, [right, *wrong], form="choice", **fill)
+        if not (self.scene.kind == "match" and family in ("object", "sound")):
+            self.ask(family, modality, right, [right, *wrong], form="choice", **fill)
 
 
 def _ask_object(writer: _Writer, sprite: Sprite) -> None:
@@ -177,7 +179,7 @@ def _ask_sound(writer: _Writer) -> None:
         names = [SOUND_NAMES[kind] for kind in kinds]
         x, y = rng.sample(names, 2)
         writer.both_forms("sound_order", "audio", _sentence(names[0]), names[0], names[1:], x=x, y=y)
-    if kinds:
+    if kinds and writer.scene.kind != "match":
         absent = rng.choice([kind for kind in writer.kinds if kind not in kinds])
         for kind, answer in ((rng.choice(kinds), "Yes."), (absent, "No.")):
             writer.ask("sound_exists", "audio", answer, form="yesno", x=SOUND_NAMES[kind])
@@ -228,6 +230,9 @@ def describe_sound(scene: Scene) -> str:
 def make_questions(scene: Scene, nouns: Sequence[str], kinds: Sequence[str]) -> list[Question]:
     """All questions a scene can answer, in a fixed order; a pure function of the scene.
 
+    Scenes of kind "match" show a few nouns and sounds far more often than the rest are shown; offering those among
+    options, or asking whether they are there, would reward a blind guess, so it is not done.
+
     Args:
         scene: The scene graph.
         nouns: Nouns that occur in this split; wrong answers are drawn from them.
@@ -236,7 +241,8 @@ def make_questions(scene: Scene, nouns: Sequence[str], kinds: Sequence[str]) -> 
     writer = _Writer(scene, nouns, kinds)
     main = scene.sprites[0]
     if main.colour is None:
-        _ask_exists(writer)
+        if scene.kind != "match":
+            _ask_exists(writer)
         if scene.kind != "order" and len({sprite.name for sprite in scene.sprites}) == 1:
             _ask_object(writer, main)
     if scene.kind in ("move", "colour") and len(scene.sprites) == 1:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageFilter
 
 from videollama2.world.assets import Catalogue
 from videollama2.world.backgrounds import paint_background
 from videollama2.world.scene import Scene, Sound, Sprite
 from videollama2.world.shapes import draw_shape
-from videollama2.world.synth import SAMPLE_RATE
+from videollama2.world.sounding import SAMPLE_RATE
 
 _FADE = int(0.02 * SAMPLE_RATE)
 
@@ -29,9 +29,10 @@ def _draw_sprite(sprite: Sprite, catalogue: Catalogue, size: int) -> Image.Image
     image = source.resize([max(1, round(s * side / longest)) for s in source.size], Image.Resampling.BICUBIC)
     if sprite.flip:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    if sprite.brightness != 1.0:
+    if sprite.brightness != 1.0 or sprite.saturation != 1.0:
         alpha = image.getchannel("A")
-        image = ImageEnhance.Brightness(image).enhance(sprite.brightness)
+        image = ImageEnhance.Brightness(image.convert("RGB")).enhance(sprite.brightness)
+        image = ImageEnhance.Color(image).enhance(sprite.saturation)
         image.putalpha(alpha)
     if sprite.angle:
         image = image.rotate(sprite.angle, Image.Resampling.BICUBIC, expand=True)
@@ -52,7 +53,7 @@ def render_frames(scene: Scene, catalogue: Catalogue, moments: list[float] | int
     """
     if isinstance(moments, int):
         moments = frame_moments(moments)
-    background = Image.fromarray(paint_background(scene.background, scene.background_seed, size))
+    background = paint_background(scene.background, scene.background_seed, size)
     drawn = [_draw_sprite(sprite, catalogue, size) for sprite in scene.sprites]
     frames = np.empty((len(moments), size, size, 3), np.uint8)
     for k, moment in enumerate(moments):
@@ -64,15 +65,20 @@ def render_frames(scene: Scene, catalogue: Catalogue, moments: list[float] | int
             y = sprite.start[1] + (sprite.end[1] - sprite.start[1]) * moment
             corner = (round(x * size - image.width / 2), round(y * size - image.height / 2))
             frame.paste(image, corner, image)
+        if scene.softness:
+            frame = frame.filter(ImageFilter.BoxBlur(scene.softness * size / 1000))
         frames[k] = np.asarray(frame)
     return frames
 
 
 def _play(sound: Sound, catalogue: Catalogue, num_samples: int) -> np.ndarray:
     """`num_samples` of a sound at its speed and tone, at its level, with short fades."""
-    wave = catalogue.wave(sound.number)
-    positions = sound.offset * SAMPLE_RATE + np.arange(num_samples, dtype=np.float32) * sound.speed
-    wave = np.interp(positions, np.arange(len(wave)), wave, right=0.0).astype(np.float32)
+    needed = sound.offset * SAMPLE_RATE + np.arange(num_samples) * sound.speed
+    first = needed.astype(np.int32)
+    weight = (needed - first).astype(np.float32)
+    stored = catalogue.wave(sound.number, int(first[-1]) + 2)
+    wave = stored[first]
+    wave += (stored[first + 1] - wave) * weight
     # a one-tap tone control: negative averages neighbours (dull), positive takes differences (thin)
     wave[1:] -= 0.9 * sound.tilt * wave[:-1]
     wave *= 10 ** (sound.gain_db / 20) / max(float(np.abs(wave).max()), 1e-4)

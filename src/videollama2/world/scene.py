@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from videollama2.errors import RequestError
+from videollama2.errors import MissingFilesError, RequestError
 from videollama2.world.assets import Catalogue, check_split
 from videollama2.world.backgrounds import BACKGROUNDS
 from videollama2.world.shapes import COLOURS, SHAPES
@@ -52,6 +52,7 @@ class Sprite:
         flip: Mirrored left to right.
         angle: Rotation in degrees.
         brightness: Factor on its colours.
+        saturation: 0 grey to 1 as drawn.
         detail: Pixels to which its longest side is reduced before drawing (a blurred, coarse look), or 0 for none.
         shading: 0 flat to 1 shaded, for shapes.
     """
@@ -69,6 +70,7 @@ class Sprite:
     flip: bool = False
     angle: float = 0.0
     brightness: float = 1.0
+    saturation: float = 1.0
     detail: int = 0
     shading: float = 0.0
 
@@ -112,6 +114,7 @@ class Scene:
         background_seed: Decides the background's look.
         sprites: Things, back to front; the first is the one asked about, or the first to appear.
         sounds: In order of time; empty for silence.
+        softness: Radius of the lens blur in thousandths of the frame's side; 0 for none.
         noise_db: Level of the recording noise below full scale.
         noise_seed: Decides the noise.
     """
@@ -125,6 +128,7 @@ class Scene:
     background_seed: int
     sprites: tuple[Sprite, ...]
     sounds: tuple[Sound, ...]
+    softness: float
     noise_db: float
     noise_seed: int
 
@@ -148,7 +152,12 @@ def make_scene(catalogue: Catalogue, split: str, seed: int, index: int, kind: st
     rng = random.Random(f"scene/{split}/{seed}/{index}")
     drawn = rng.choices(list(SCENE_KINDS), list(SCENE_KINDS.values()))[0]
     kind = kind or drawn
-    sprites = _MAKERS[kind](rng, catalogue, split)
+    choices: tuple[str, ...] = ()
+    if kind == "match":
+        noun, own, foreign = _match_pair(rng, catalogue, split)
+        sprites, choices = _match(rng, catalogue, split, noun), (own, foreign)
+    else:
+        sprites = _MAKERS[kind](rng, catalogue, split)
     return Scene(
         split=split,
         seed=seed,
@@ -158,7 +167,8 @@ def make_scene(catalogue: Catalogue, split: str, seed: int, index: int, kind: st
         background=rng.choice(BACKGROUNDS),
         background_seed=rng.randrange(2**32),
         sprites=sprites,
-        sounds=_sounds(rng, catalogue, split, sprites[0].name if kind == "match" else None),
+        sounds=_sounds(rng, catalogue, split, choices),
+        softness=rng.choice((0.0, 0.0, rng.uniform(0.5, 5.0))),
         noise_db=rng.uniform(-70, -32),
         noise_seed=rng.randrange(2**32),
     )
@@ -169,6 +179,7 @@ def _look(rng: random.Random) -> dict:
         "flip": rng.random() < 0.5,
         "angle": rng.uniform(-12, 12) if rng.random() < 0.5 else 0.0,
         "brightness": rng.uniform(0.7, 1.15),
+        "saturation": rng.choice((1.0, rng.uniform(0.4, 1.0))),
         "detail": rng.choice((0, 0, 0, 40, 64, 90)),
     }
 
@@ -181,7 +192,7 @@ def _thing(rng: random.Random, catalogue: Catalogue, split: str, noun: str | Non
 
 def _shape(rng: random.Random, shape: str, colour: str, **fields) -> Sprite:
     rgb = tuple(min(255, max(0, value + rng.randint(-8, 8))) for value in rng.choice(COLOURS[colour]))
-    look = {**_look(rng), "brightness": 1.0, "detail": 0, "shading": rng.choice((0.0, rng.random()))}
+    look = {**_look(rng), "brightness": 1.0, "saturation": 1.0, "detail": 0, "shading": rng.choice((0.0, rng.random()))}
     return Sprite(name=shape, file="", colour=colour, rgb=(rgb[0], rgb[1], rgb[2]), **{**look, **fields})
 
 
@@ -223,9 +234,26 @@ def _close(rng: random.Random, catalogue: Catalogue, split: str) -> tuple[Sprite
     return (_thing(rng, catalogue, split, **_stay((rng.uniform(0.3, 0.7), rng.uniform(0.3, 0.7)), size)),)
 
 
-def _match(rng: random.Random, catalogue: Catalogue, split: str) -> tuple[Sprite, ...]:
-    able = [noun for noun in catalogue.nouns(split) if noun in NOUN_SOUNDS]
-    noun = rng.choice(able or catalogue.nouns(split))
+def _match_pair(rng: random.Random, catalogue: Catalogue, split: str) -> tuple[str, str, str]:
+    """A thing, its own sound and a foreign one.
+
+    Two things that are foreign to each other both ways are drawn, and the second lends its sound. As the draw is
+    symmetric, things and sounds are distributed alike among matching and foreign pairs: neither alone tells.
+    """
+    by_kind: dict[str, list[str]] = {}
+    for noun in catalogue.nouns(split):
+        if noun in NOUN_SOUNDS:
+            by_kind.setdefault(NOUN_SOUNDS[noun][0], []).append(noun)
+    makers = [kind for kind in catalogue.sound_kinds(split) if kind in by_kind]
+    for _ in range(1000):
+        kinds = rng.choices(makers, k=2) if makers else []
+        first, second = (rng.choice(by_kind[kind]) for kind in kinds) if kinds else ("", "")
+        if kinds and not belongs(kinds[1], first) and not belongs(kinds[0], second):
+            return first, kinds[0], kinds[1]
+    raise MissingFilesError(f"{catalogue.folder} has no two things with different sounds; fetch the assets again")
+
+
+def _match(rng: random.Random, catalogue: Catalogue, split: str, noun: str) -> tuple[Sprite, ...]:
     if rng.random() < 0.5:
         return (_thing(rng, catalogue, split, noun, **_track(rng, rng.uniform(0.3, 0.55), rng.choice(DIRECTIONS))),)
     place = (rng.uniform(0.3, 0.7), rng.uniform(0.3, 0.7))
@@ -267,7 +295,8 @@ def _count(rng: random.Random, catalogue: Catalogue, split: str) -> tuple[Sprite
     for k, place in enumerate(places):
         own = size * rng.uniform(0.85, 1.05)
         if k < number:  # alike, but not copies
-            fields = {**_look(rng), "brightness": first.brightness, "detail": first.detail, **_stay(place, own)}
+            same = {"brightness": first.brightness, "saturation": first.saturation, "detail": first.detail}
+            fields = {**_look(rng), **same, **_stay(place, own)}
             sprites.append(Sprite(name=first.name, file=first.file, **fields))
         else:
             other = rng.choice([noun for noun in catalogue.nouns(split) if noun != first.name])
@@ -306,7 +335,6 @@ _MAKERS = {
     "colour": _colour,
     "place": _place,
     "close": _close,
-    "match": _match,
 }
 
 
@@ -318,7 +346,8 @@ def side_of(sprite: Sprite) -> str:
     return "top" if y < 0 else "bottom"
 
 
-def _sounds(rng: random.Random, catalogue: Catalogue, split: str, noun: str | None) -> tuple[Sound, ...]:
+def _sounds(rng: random.Random, catalogue: Catalogue, split: str, choices: tuple[str, ...]) -> tuple[Sound, ...]:
+    """Sounds of a scene: one of the kinds in `choices` if there are any, else whatever comes."""
     kinds = catalogue.sound_kinds(split)
 
     def sound(kind: str, start: float, end: float) -> Sound:
@@ -333,11 +362,8 @@ def _sounds(rng: random.Random, catalogue: Catalogue, split: str, noun: str | No
             tilt=rng.uniform(-0.8, 0.8),
         )
 
-    able = [kind for kind in NOUN_SOUNDS.get(noun or "", ()) if kind in kinds]
-    if able:
-        if rng.random() < 0.5:
-            return (sound(able[0], 0.0, 1.0),)
-        return (sound(rng.choice([kind for kind in kinds if not belongs(kind, noun or "")]), 0.0, 1.0),)
+    if choices:
+        return (sound(rng.choice(choices), 0.0, 1.0),)
     draw = rng.random()
     if draw < SILENT_SHARE:
         return ()

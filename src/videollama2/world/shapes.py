@@ -6,7 +6,7 @@ import functools
 import math
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 COLOURS: dict[str, tuple[tuple[int, int, int], ...]] = {
     "red": ((214, 30, 32), (190, 18, 40), (235, 50, 45)),
@@ -28,7 +28,7 @@ SHAPES = (
     "triangle",
     "star",
     "heart",
-    "diamond shape",
+    "diamond",
     "ring",
     "cross",
     "crescent",
@@ -83,7 +83,7 @@ def shape_mask(shape: str) -> Image.Image:
         mask = _polygon(_star())
     elif shape == "heart":
         mask = _polygon(_heart())
-    elif shape == "diamond shape":
+    elif shape == "diamond":
         mask = _polygon([(0.5, 0.0), (0.86, 0.5), (0.5, 1.0), (0.14, 0.5)])
     elif shape == "ring":
         draw.ellipse(at(0, 0, 1, 1), fill=255)
@@ -112,6 +112,12 @@ def shape_mask(shape: str) -> Image.Image:
     return mask.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
 
 
+@functools.cache
+def _inner_mask(shape: str) -> Image.Image:
+    """The outline less a rim of three pixels."""
+    return ImageOps.expand(shape_mask(shape), 4).filter(ImageFilter.MinFilter(7)).crop((4, 4, _SIDE + 4, _SIDE + 4))
+
+
 def draw_shape(shape: str, rgb: tuple[int, int, int], shading: float) -> Image.Image:
     """A filled shape as an RGBA image, lit from the upper left.
 
@@ -124,5 +130,9 @@ def draw_shape(shape: str, rgb: tuple[int, int, int], shading: float) -> Image.I
     light = 1.0 + shading * (0.25 - 0.45 * np.hypot(x - 0.35, y - 0.3))
     pixels = np.empty((_SIDE, _SIDE, 4), np.uint8)
     pixels[..., :3] = np.clip(np.asarray(rgb) * light[..., None], 0, 255)
+    # an outline keeps a shape visible on a background of its own colour
+    core = np.asarray(_inner_mask(shape), dtype=np.float32)[..., None] / 255.0
+    edge = np.asarray(rgb) * 0.55 if sum(rgb) > 150 else np.asarray(rgb) + 70.0
+    pixels[..., :3] = pixels[..., :3] * core + edge * (1.0 - core)
     pixels[..., 3] = np.asarray(shape_mask(shape))
     return Image.fromarray(pixels)

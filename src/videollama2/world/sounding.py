@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+SAMPLE_RATE = 16000
+"""Samples a second of every sound."""
+
 SOUND_NAMES: dict[str, str] = {
     "alarm": "an alarm",
     "applause": "applause",

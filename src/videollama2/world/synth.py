@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import signal
 
-SAMPLE_RATE = 16000
+from videollama2.world.sounding import SAMPLE_RATE
 
 Array = np.ndarray
 
