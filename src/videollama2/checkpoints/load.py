@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from videollama2.errors import CheckpointError, MissingDependencyError, VideoLLa
 # Our folders keep the front end of the audio tower in this file (pixel rules are in preprocessor_config.json).
 AUDIO_PREPROCESSING_FILE = "audio_preprocessor_config.json"
 PREPROCESSING_FILE = "preprocessor_config.json"
+# Key of our config.json: the official model_type whose prompt rules hold.
+PROMPT_KEY = "mm_prompt_model_type"
 DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -54,6 +56,8 @@ class LoadedCheckpoint:
         family: `VideoLLaMA2`, `VideoLLaMA2.1` or `VideoLLaMA2.1-AV`.
         modalities: Of text, image, video, audio.
         path: Local folder.
+        tokenizer_folder: Where the tokenizer's own files are; None where there are none.
+        sources: The tensors on disk the model was made from; None for a model made otherwise.
     """
 
     model: Any
@@ -69,6 +73,8 @@ class LoadedCheckpoint:
     family: str
     modalities: tuple[str, ...]
     path: Path
+    tokenizer_folder: Path | None = None
+    sources: Sources | None = field(default=None, repr=False)
 
 
 def load_checkpoint(
@@ -159,6 +165,8 @@ def load_checkpoint(
         family=described["family"],
         modalities=described["modalities"],
         path=resolved.detected.path,
+        tokenizer_folder=resolved.tokenizer_folder,
+        sources=sources,
     )
 
 
@@ -321,5 +329,5 @@ def official_model_type(resolved: Resolved, config: Any) -> str:
     while not lowest.detected.model_type and lowest.base is not None:
         lowest = lowest.base
     if lowest.detected.kind in (OURS, OURS_LORA):
-        return str(lowest.detected.config.get("official_model_type") or config.official_model_type)
+        return str(lowest.detected.config.get(PROMPT_KEY) or config.official_model_type)
     return lowest.detected.model_type

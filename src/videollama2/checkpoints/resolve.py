@@ -114,7 +114,7 @@ class _Search:
 
 
 def find_local(name: str, folder: Path) -> Path | None:
-    """Finds a part that a config names by path: beside the checkpoint, in two folders above it, or in the working one."""
+    """Finds a part named by path: beside the checkpoint, in the two folders above it, or in the working directory."""
     path = Path(name).expanduser()
     if path.is_absolute():
         return path if path.exists() else None
