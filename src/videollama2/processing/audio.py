@@ -33,8 +33,8 @@ class AudioSpec:
         sample_rate: Hz, 16000 for both kinds.
         dtype: "bfloat16" rounds the features to bf16 (official for BEATs, and its trained weights expect it) before
             they are handed on as float32; "float32" does not. None means the kind's own: bf16 for "beats-fbank".
-        pad_to_seconds: Zeros appended to the waveform up to this length before the features; None appends none. The
-            official window policies pad to 30 s themselves.
+        pad_to_seconds: Zeros appended to the waveform up to this length before the features; None appends none. Window
+            policies pad to their length themselves; "whisper-log-mel" with None leaves those zeros out again.
     """
 
     kind: AudioKind = "beats-fbank"
@@ -88,6 +88,9 @@ def audio_features(clip: AudioClip, spec: AudioSpec) -> torch.Tensor:
     samples = np.ascontiguousarray(clip.waveform)
     if not np.isfinite(samples).all():
         raise MediaError(f"The sound of {clip.source or 'this item'} holds NaN or infinite samples; repair the file.")
+    if spec.kind == "whisper-log-mel" and spec.pad_to_seconds is None and 0 < clip.num_padded < len(samples):
+        # This tower takes sound as long as it is; the zeros that window policies append would be heard as silence.
+        samples = samples[: len(samples) - clip.num_padded]
     waveform = torch.from_numpy(samples if samples.dtype == np.float64 else samples.astype(np.float32, copy=False))
     if spec.pad_to_seconds is not None:
         missing = round(spec.pad_to_seconds * spec.sample_rate) - len(waveform)
