@@ -109,7 +109,9 @@ def mm_infer(
     media = {} if modal == "text" else _media_arguments(model, image_or_video, modal)
     settings = _settings(tokenizer, kwargs)
     ids = torch.tensor([prompt.input_ids], device=device)
-    with _seeded(settings.pop("seed", None)), torch.inference_mode():
+    with _seeded(settings.pop("seed", None)), torch.inference_mode(), warnings.catch_warnings():
+        # That the penalty sees new tokens alone is the official behaviour, not the user's mistake.
+        warnings.filterwarnings("ignore", message="Passing `repetition_penalty` with `inputs_embeds`")
         output = model.generate(ids, attention_mask=torch.ones_like(ids), **media, **settings)
     return decode_ids(tokenizer, output[0].tolist(), skip_special_tokens=True).strip()
 
