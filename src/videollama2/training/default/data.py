@@ -66,9 +66,9 @@ def step_indices(num_clips: int, batch: int, step: int, seed: int) -> np.ndarray
 
 
 def short_answer(text: str) -> str:
-    """'A red ball.' -> 'red ball': the words a token is asked to carry in the warm-up."""
+    """'A red ball.' -> 'red ball', 'to the left' -> 'left': the words a token is asked to carry in the warm-up."""
     text = text.strip().rstrip(".").lower()
-    for article in ("a ", "an ", "the ", "some "):
-        if text.startswith(article):
-            return text[len(article) :]
+    for lead in ("a ", "an ", "the ", "some ", "to the ", "it stays "):
+        if text.startswith(lead):
+            return text[len(lead) :]
     return text

@@ -39,7 +39,7 @@ def evaluate(parts, store: FeatureStore, *, limit: int = 300, blind: bool = Fals
         indices = np.arange(start, min(start + batch, len(store)))
         clips = store.batch(indices)
         asked = [
-            [q for q in clip if q["form"] == "open" and q.get("options") and len(right[q["family"]]) < limit]
+            [q for q in clip if q["form"] == "choice" and len(right[q["family"]]) < limit]
             for clip in clips.questions
         ]
         asked = [list({q["family"]: q for q in clip}.values()) for clip in asked]

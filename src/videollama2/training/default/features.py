@@ -42,7 +42,8 @@ def encode_clip(towers: Towers, frames: np.ndarray, waveform: np.ndarray | None)
     from videollama2.processing.pixels import preprocess_frames
 
     pixels = preprocess_frames(list(frames), towers.pixel_spec)
-    grid, tags = towers.vision(pixels)
+    features = towers.vision(pixels)
+    grid, tags = features.grid, features.tags
     grid = grid.flatten(1, 2).to(torch.float16).numpy()
     tags = tags.to(torch.float16).numpy()
     if waveform is None or not np.any(waveform):
@@ -97,6 +98,14 @@ def build_features(root: Path, split: str, num_shards: int, recipe: Recipe, num_
     """Make all shards of a split with `num_workers` processes; safe to stop and start again."""
     import multiprocessing
 
+    (root / split).mkdir(parents=True, exist_ok=True)
+    context = multiprocessing.get_context("spawn")
     jobs = [(str(root), split, list(range(w, num_shards, num_workers)), recipe) for w in range(num_workers)]
-    with multiprocessing.get_context("spawn").Pool(num_workers) as pool:
-        pool.map(_worker, jobs, chunksize=1)
+    workers = [context.Process(target=_worker, args=(job,)) for job in jobs]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    # A killed worker must end the command with an error; a pool would wait for it for ever.
+    if any(worker.exitcode for worker in workers):
+        raise RuntimeError("a worker died; run the same command again, finished shards are kept")

@@ -57,13 +57,11 @@ class DefaultNet(torch.nn.Module):
         return visual, tags, self.projector(batch.audio)
 
 
-def choose_questions(clip: list[dict], count: int, rng: np.random.Generator, families: set[str] | None = None):
-    """`count` questions of a clip, families spread evenly."""
-    pool = [q for q in clip if families is None or q["family"] in families]
-    order = rng.permutation(len(pool))
+def choose_questions(pool: list[dict], count: int, rng: np.random.Generator) -> list[dict]:
+    """`count` questions of `pool`, families spread evenly."""
     seen: dict[str, int] = {}
     ranked = []
-    for i in order:
+    for i in rng.permutation(len(pool)):
         family = pool[i]["family"]
         ranked.append((seen.get(family, 0), len(ranked), pool[i]))
         seen[family] = seen.get(family, 0) + 1
@@ -99,8 +97,9 @@ def augment(batch: ClipBatch, recipe: Recipe, rng: np.random.Generator, class_na
     return changed, plans
 
 
-VISUAL_STILL = {"object", "colour", "count"}
-SOUND = {"sound"}
+# What stays true of a clip reduced to one of its frames. (A thing of an "order" scene may be missing in that frame.)
+STILL_FAMILIES = {"object", "colour", "count", "side"}
+LETTER_SHARE = 0.3
 DRILL_QUESTIONS = ("What is in this video?", "What is shown?", "What do you see?", "What object is in the video?")
 
 
@@ -115,11 +114,25 @@ def questions_for(plan: tuple[str, str | None], clip: list[dict], recipe: Recipe
     if kind == "drill":
         picks = rng.permutation(len(DRILL_QUESTIONS))[:2]
         return [(DRILL_QUESTIONS[i], article(str(drill))) for i in picks]
-    needs = {"audio": SOUND, "image": VISUAL_STILL, "both": None}.get(kind)
+    pool = [q for q in clip if _allowed(q, kind)]
+    return [as_text(q, rng) for q in choose_questions(pool, recipe.questions_per_clip, rng)]
+
+
+def _allowed(question: dict, kind: str) -> bool:
+    if kind == "image":
+        return question["family"] in STILL_FAMILIES
     if kind == "video":
-        needs = {q["family"] for q in clip} - SOUND - {"caption"}
-    chosen = choose_questions(clip, recipe.questions_per_clip, rng, needs)
-    return [(q["question"], q["answer"]) for q in chosen]
+        return question["modality"] == "video"
+    return kind == "both" or question["modality"] == "audio"
+
+
+def as_text(question: dict, rng: np.random.Generator) -> tuple[str, str]:
+    """What is asked and answered: choices as the bare question with the option's words, or as lettered options."""
+    from videollama2.world.questions import choice_prompt
+
+    if question["form"] == "choice" and rng.random() < LETTER_SHARE:
+        return choice_prompt(question)
+    return question["question"], question["answer"]
 
 
 def assemble_prefixes(net_out, batch: ClipBatch, plans, before: Tensor, dtype: torch.dtype) -> list[Tensor]:

@@ -17,6 +17,7 @@ from videollama2.training.default.lora import LoRALinear, inject_lora
 from videollama2.training.default.recipe import Recipe
 from videollama2.training.default.warmup import AnswerBook, WarmupHead
 
+DOUBT = "something"  # the word whose embedding takes the weight that the classifier leaves over
 NUM_TOKENS = 36  # 8 frames of a 7x7 grid become 4 x 3 x 3
 VISION_WIDTH, AUDIO_WIDTH, CONNECTOR_WIDTH = 1280, 384, 256
 
@@ -105,23 +106,20 @@ def parts_folder() -> Path:
 
 def pixel_spec():
     """The frame tower's preprocessing: 224 px, bicubic, the whole frame, (x - 127) / 128."""
-    from videollama2.model.vision.efficientnet import IMAGE_SIZE, PIXEL_MEAN, PIXEL_STD
     from videollama2.processing.pixels import PixelSpec
 
-    return PixelSpec(
-        image_size=IMAGE_SIZE, resize="stretch", mean=(PIXEL_MEAN,) * 3, std=(PIXEL_STD,) * 3
-    )
+    return PixelSpec(image_size=224, resize="stretch", mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
 
 
 def frozen_towers() -> Towers:
     """Vision and audio tower with their preprocessing."""
     from safetensors.torch import load_file
 
-    from videollama2.model.audio.whisper import WhisperEncoder
-    from videollama2.model.vision.efficientnet import EfficientNetLite0
+    from videollama2.model.audio.whisper import WhisperEncoderTower
+    from videollama2.model.vision.efficientnet import EfficientNetLite0Tower
 
     folder = parts_folder()
-    vision, audio = EfficientNetLite0().eval(), WhisperEncoder(pool=25).eval()
+    vision, audio = EfficientNetLite0Tower().eval(), WhisperEncoderTower({"pool": 25}).eval()
     vision.load_state_dict(load_file(folder / "efficientnet.safetensors"))
     audio.load_state_dict({k: v.float() for k, v in load_file(folder / "whisper_encoder.safetensors").items()})
     return Towers(vision=vision, audio=audio, pixel_spec=pixel_spec())
@@ -176,15 +174,15 @@ def load_parts(recipe: Recipe, with_llm: bool = True) -> Parts:
     """A fresh trainable net and, `with_llm`, the frozen language model (bf16) with LoRA."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    import videollama2.checkpoints.default as checkpoints_default
+    from videollama2.checkpoints.default.parts import class_names
 
     folder = parts_folder() / "llm"
     tokenizer = AutoTokenizer.from_pretrained(folder)
     llm = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation="eager")
     llm.requires_grad_(False)
     embedding = llm.get_input_embeddings().weight.detach().float()
-    names = (Path(checkpoints_default.__file__).parent / "imagenet_classes.txt").read_text().split("\n")[:1000]
-    tags = torch.stack([embedding[tokenizer(" " + n, add_special_tokens=False).input_ids].mean(0) for n in names])
+    names = class_names()
+    tags = torch.stack([embedding[tokenizer(" " + n, add_special_tokens=False).input_ids].mean(0) for n in [*names, DOUBT]])
     lora = inject_lora(llm, recipe.lora_rank, recipe.lora_alpha) if with_llm else {}
     net = DefaultNet(new_connector(recipe.seed), new_projector(recipe.seed), tags)
     parts = Parts(net=net, llm=llm, lora=lora, prompts=Prompts(tokenizer), class_names=names, extra={})

@@ -17,26 +17,35 @@ from torch.nn import functional as F
 from videollama2.training.default.data import ClipBatch, FeatureStore, short_answer
 
 SOUND_FAMILIES = ("sound",)
-MAX_ANSWERS = 500
+# Families of the warm-up and the form of question whose answer is the target.
+FORMS = {
+    "object": "open",
+    "colour": "open",
+    "count": "open",
+    "first": "open",
+    "last": "open",
+    "sound": "open",
+    "direction": "choice",
+}
+
+
+def _is_target(question: dict) -> bool:
+    return FORMS.get(question["family"]) == question["form"] and not question["answer"].startswith("No sound")
 
 
 class AnswerBook(nn.Module):
     """Families, their candidate answers and the embeddings of these."""
 
-    def __init__(self, store: FeatureStore, embedding: Tensor, tokenizer, families: tuple[str, ...] | None = None):
+    def __init__(self, store: FeatureStore, embedding: Tensor, tokenizer):
         """Collect the short answers of every family in `store`; `embedding` is [vocabulary, D]."""
         super().__init__()
         answers: dict[str, set[str]] = defaultdict(set)
         for shard in store.questions:
             for clip in shard:
                 for question in clip:
-                    if question["form"] == "open" and question["family"] not in ("caption", "yesno"):
+                    if _is_target(question):
                         answers[question["family"]].add(short_answer(question["answer"]))
-        self.candidates = {
-            family: sorted(words)
-            for family, words in sorted(answers.items())
-            if 1 < len(words) <= MAX_ANSWERS and (families is None or family in families)
-        }
+        self.candidates = {family: sorted(words) for family, words in sorted(answers.items())}
         self.index = {f: {w: i for i, w in enumerate(words)} for f, words in self.candidates.items()}
         for family, words in self.candidates.items():
             rows = [embedding[tokenizer(" " + w, add_special_tokens=False).input_ids].float().mean(0) for w in words]
@@ -51,7 +60,7 @@ class AnswerBook(nn.Module):
         rows, labels = [], []
         for row, clip in enumerate(questions):
             for question in clip:
-                if question["family"] == family and question["form"] == "open":
+                if question["family"] == family and _is_target(question):
                     label = self.index[family].get(short_answer(question["answer"]))
                     if label is not None:
                         rows.append(row)
