@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import GOLDEN, golden_json, golden_tensors
 
-from videollama2.media import load_audio, load_image, load_video
+from videollama2.media import load_audio, load_video
 from videollama2.processing.audio import AudioSpec, audio_features
 from videollama2.processing.pixels import PixelSpec, preprocess_frames
 
@@ -18,10 +18,7 @@ AUDIO = shipped(golden_json("audio/audio.json")["cases"])
 PICTURES = [
     case
     for case in shipped(golden_json("media_golden/media.json")["cases"])
-    if case["file"].endswith(".gif")
-    or {"s", "e"} & case["args"].keys()
-    or case["args"].get("num_frames", 1) is None
-    or case["kind"] == "image"
+    if case["file"].endswith(".gif") or {"s", "e"} & case["args"].keys() or case["args"].get("num_frames", 1) is None
 ]
 
 
@@ -72,12 +69,9 @@ def test_the_default_window_of_short_files_is_the_official_one(case):
 def test_pictures(case):
     arguments = dict(case["args"])
     pad = arguments.pop("aspect_ratio") == "pad"
-    if case["kind"] == "image":
-        clip = load_image(GOLDEN / case["file"])
-    else:
-        clip = load_video(
-            GOLDEN / case["file"], arguments.get("num_frames"), start=arguments.get("s"), end=arguments.get("e")
-        )
+    clip = load_video(
+        GOLDEN / case["file"], arguments.get("num_frames"), start=arguments.get("s"), end=arguments.get("e")
+    )
     spec = PixelSpec.from_preprocessor_config(golden_json(f"processors/{case['processor']}/preprocessor_config.json"))
     pixels = preprocess_frames(clip.frames, spec, pad=pad)
     assert list(pixels.shape) == case["shape"]

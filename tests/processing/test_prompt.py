@@ -196,7 +196,7 @@ FRAGMENTS = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(pieces=st.lists(FRAGMENTS, max_size=6), media=st.lists(st.sampled_from(sorted(SENTINELS)), max_size=3))
 def test_number_of_sentinels_is_number_of_media(tokenizers, pieces, media):
     turns = [{"role": "user", "content": "x" + "".join(pieces), "media": media}]
