@@ -73,6 +73,8 @@ def make_video(
     ):
         stream = out.add_stream(codec, rate=fps, options=options or {})
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
+        # With several threads, an encoder may write other bytes on a busy machine.
+        stream.codec_context.thread_count = 1
         if gop is not None:
             stream.gop_size = gop
         if time_base is not None:

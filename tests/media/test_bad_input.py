@@ -198,12 +198,20 @@ def test_damage_of_any_kind_gives_an_answer_or_an_error_of_ours(kind, seed, num_
     for _ in range(num_flips):
         data[generator.randrange(len(data))] = generator.randrange(256)
     data = data[: max(int(len(data) * keep), 1)]
-    for load in (load_video, load_image, load_audio):
+    for load in (load_video, load_image, load_audio, probe):
         try:
-            outcome = load(bytes(data), timeout=20, limits=Limits(pixels=4_000_000, audio_seconds=60)).content_hash
+            result = load(bytes(data), timeout=20, limits=Limits(pixels=4_000_000, audio_seconds=60))
+            outcome = getattr(result, "content_hash", "0" * 64)
         except VideoLLaMA2Error as error:
             outcome = str(error)
         assert len(outcome) == 64 or outcome.endswith(".")
+
+
+def test_streams_of_an_unknown_codec():
+    data = make_video(5, container="matroska", codec="mpeg4").replace(b"V_MPEG4/ISO/ASP", b"V_XXXX4/ISO/ASP")
+    assert probe(data).width == 0
+    with pytest.raises(MediaError, match=r"cannot be decoded here|no video stream"):
+        load_video(data)
 
 
 def test_import_is_light_and_changes_nothing():

@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from videollama2.errors import MediaError, RequestError
@@ -47,6 +47,7 @@ def test_fps_equals_official_everywhere():
     assert checked > 50
 
 
+@settings(deadline=None)
 @given(counts, st.integers(1, 256))
 def test_uniform_stays_inside_rises_and_is_balanced(num_source, num_frames):
     indices = uniform_indices(num_source, num_frames)
@@ -59,6 +60,7 @@ def test_uniform_stays_inside_rises_and_is_balanced(num_source, num_frames):
     assert abs(indices[0] - (num_source - 1 - indices[-1])) <= 1
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000), rates, st.floats(0.1, 30))
 def test_fps_takes_evenly_and_never_nothing(num_source, source_fps, wanted):
     indices = fps_indices(num_source, source_fps, wanted)
@@ -69,6 +71,7 @@ def test_fps_takes_evenly_and_never_nothing(num_source, source_fps, wanted):
     assert {b - a for a, b in pairwise(indices)} <= {step}
 
 
+@settings(deadline=None)
 @given(counts, rates, st.none() | st.floats(-10, 5000), st.none() | st.floats(-10, 5000))
 def test_bounds_are_inside_or_an_error_of_ours(num_source, fps, start, end):
     start, end, _ = ordered_bounds(start, end)
@@ -79,6 +82,7 @@ def test_bounds_are_inside_or_an_error_of_ours(num_source, fps, start, end):
     assert 0 <= first <= last <= num_source - 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1000), min_size=1, max_size=50, unique=True), st.data())
 def test_explicit_times_find_the_frame_on_the_screen(frame_times, data):
     frame_times = [0.0, *sorted(time + 0.01 for time in frame_times)]

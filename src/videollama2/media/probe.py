@@ -65,9 +65,16 @@ def _container(source: Source, limits: Limits, deadline: Deadline) -> MediaInfo:
             raise MediaError(f"{source.name} is {source.what} without pictures or sound; give another file.")
         seconds = container_seconds(container)
         limits.check_seconds(seconds, source.name)
+        # A stream whose codec is unknown here has no context; its facts stay 0.
+        width = height = 0
+        if video is not None and video.codec_context is not None:
+            width, height = video.codec_context.width, video.codec_context.height
         if video is not None:
-            limits.check_pixels(video.codec_context.width, video.codec_context.height, source.name)
+            limits.check_pixels(width, height, source.name)
             limits.check_frames(video.frames or 0, source.name)
+        sample_rate = channels = 0
+        if audio is not None and audio.codec_context is not None:
+            sample_rate, channels = audio.rate or 0, audio.channels or 0
         fps = float(video.average_rate or 0) if video is not None else 0.0
         return MediaInfo(
             kind="video" if video is not None else "audio",
@@ -77,12 +84,12 @@ def _container(source: Source, limits: Limits, deadline: Deadline) -> MediaInfo:
             duration=seconds,
             fps=fps,
             num_frames=(video.frames or round(seconds * fps)) if video is not None else 0,
-            width=video.codec_context.width if video is not None else 0,
-            height=video.codec_context.height if video is not None else 0,
+            width=width,
+            height=height,
             has_video=video is not None,
             has_audio=audio is not None,
-            sample_rate=(audio.rate or 0) if audio is not None else 0,
-            channels=(audio.channels or 0) if audio is not None else 0,
+            sample_rate=sample_rate,
+            channels=channels,
         )
 
 
