@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 
 from videollama2.errors import RequestError
 from videollama2.model.audio import build_audio_tower
-from videollama2.model.audio.beats import BeatsTower
+from videollama2.model.audio.beats import QUERIES_PER_CHUNK, BeatsTower
+from videollama2.model.audio.plain import plain_features
 
 from .helpers import beats_state_dict
 
@@ -99,3 +100,16 @@ def test_bad_input_is_named(tower: BeatsTower) -> None:
 
 def test_thirty_seconds_give_the_published_number_of_tokens(tower: BeatsTower) -> None:
     assert tower.num_tokens(2998) == 1496
+
+
+@pytest.mark.parametrize("gated", [True, False])
+def test_long_sounds_equal_the_plain_computation(gated: bool) -> None:
+    """More tokens than one chunk of queries, and distances beyond the exact buckets."""
+    torch.manual_seed(0)
+    model = build_audio_tower({"tower": "beats", **CONFIG, "gru_rel_pos": gated, "max_distance": 300}).eval()
+    assert isinstance(model, BeatsTower)
+    fbank = torch.randn(2, 1100, 128) * 5 + 15
+    assert model.num_tokens(1100) > 2 * QUERIES_PER_CHUNK
+    with torch.no_grad():
+        fast, plain = model.extract_features(fbank), plain_features(model, fbank)
+    assert (fast - plain).abs().max() < TOLERANCE * plain.abs().max()

@@ -29,8 +29,8 @@ from .base import AudioTower, register_audio_tower
 # Input statistics of BEATs' training data.
 FBANK_MEAN = 15.41663
 FBANK_STD = 6.55582
-# Queries whose bias is formed at once: the gated bias of all queries of 30 s would take 107 MB in every layer.
-QUERIES_PER_CHUNK = 256
+# Queries whose gated bias is formed at once: few stay in cache; all of 30 s would take 107 MB in every layer.
+QUERIES_PER_CHUNK = 128
 
 
 @dataclass(frozen=True, kw_only=True)
