@@ -88,6 +88,8 @@ def fill(
         unexpected=list(plan.unexpected),
         notes=list(sources.notes),
     )
+    if sources.adapter is not None:
+        report.bad_content.update(sources.adapter.faults())
     slots = _slots(model)
     for done, recipe in enumerate(plan.recipes):
         if progress is not None and (done % 50 == 0 or done + 1 == len(plan.recipes)):

@@ -93,10 +93,11 @@ def fetch(repo_id: str, *, config_only: bool = False, progress: Progress | None 
         CheckpointError: If the repository does not exist or is not open to this user.
         MissingFilesError: If it cannot be reached.
     """
-    import httpx
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
+    # The HTTP library beneath differs between releases of the hub's; its base error is found through the hub's own.
+    http_error: type[Exception] = HfHubHTTPError.__bases__[0]
     try:
         wanted = needed_files(HfApi().list_repo_files(repo_id), config_only=config_only)
         if not wanted:
@@ -110,7 +111,7 @@ def fetch(repo_id: str, *, config_only: bool = False, progress: Progress | None 
         if progress is not None:
             progress(message, len(wanted), len(wanted))
         return folder
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, httpx.TransportError, OSError) as error:
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, http_error, OSError) as error:
         if isinstance(error, HfHubHTTPError) and not isinstance(error, LocalEntryNotFoundError):
             raise CheckpointError(
                 f"The hub does not give out {repo_id} ({error.__class__.__name__}); check the name, or log in with "

@@ -295,11 +295,7 @@ def ledger(model: Any, sources: Sources, *, content: bool = True, progress: hub.
     if content and len(copies) > 1:
         keymaps.check_bias_copies({name: sources.load(name) for name in copies})
     if content and sources.adapter is not None:
-        adapter = sources.adapter
-        for pair in adapter.pairs.values():
-            for name in (pair.a, pair.b):
-                if (fault := check_tensor(name, adapter.weights.load(name))) is not None:
-                    report.bad_content[name] = fault
+        report.bad_content.update(sources.adapter.faults())
     return report
 
 

@@ -21,7 +21,7 @@ from videollama2.checkpoints.resolve import Resolved, resolve
 from videollama2.checkpoints.sources import Sources, gather
 from videollama2.checkpoints.tokenizer import load_tokenizer
 from videollama2.checkpoints.verify import WeightReport
-from videollama2.errors import CheckpointError, MissingDependencyError, VideoLLaMA2Error
+from videollama2.errors import CheckpointError, MissingDependencyError
 
 # Our folders keep the front end of the audio tower in this file (pixel rules are in preprocessor_config.json).
 AUDIO_PREPROCESSING_FILE = "audio_preprocessor_config.json"
@@ -176,6 +176,8 @@ def read_config(resolved: Resolved) -> tuple[Any, Sources]:
     Raises:
         CheckpointError: If config.json is not sound.
     """
+    from huggingface_hub.errors import StrictDataclassError
+
     from videollama2.model.configuration import CONFIG_CLASSES, VideoLLaMA2Config
 
     lowest = resolved
@@ -199,11 +201,12 @@ def read_config(resolved: Resolved) -> tuple[Any, Sources]:
             # The class head is never used for features.
             audio = {**sizes, "tower": "beats", "finetuned_model": False}
         return VideoLLaMA2Config.from_official(fields, vision_config=vision, audio_config=audio), sources
-    except VideoLLaMA2Error:
+    except CheckpointError:
         raise
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (StrictDataclassError, TypeError, ValueError, KeyError, AttributeError, ZeroDivisionError) as error:
+        reason = " ".join(str(error).split())
         raise CheckpointError(
-            f"config.json in {lowest.detected.path} has a value that cannot be used ({error}); copy it again."
+            f"config.json in {lowest.detected.path} has a value that cannot be used ({reason}); copy it again."
         ) from error
 
 
@@ -225,10 +228,11 @@ def build_empty(config: Any, attn_implementation: str | None = None) -> Any:
         raise MissingDependencyError(
             f"attn_implementation={attn_implementation!r} is not installed ({error}); install it or choose 'sdpa'."
         ) from error
-    except VideoLLaMA2Error:
+    except CheckpointError:
         raise
     except (TypeError, ValueError, KeyError, AttributeError, ZeroDivisionError, RuntimeError) as error:
-        raise CheckpointError(f"No model can be built from config.json ({error}); copy it again.") from error
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"No model can be built from config.json ({reason}); copy it again.") from error
 
 
 def make_plan(model: Any, sources: Sources) -> keymaps.Plan:

@@ -16,6 +16,7 @@ import torch
 
 from videollama2.checkpoints.files import WeightSet
 from videollama2.checkpoints.keymaps import CHECKPOINT, canonical_name
+from videollama2.checkpoints.verify import check_tensor
 from videollama2.errors import CheckpointError
 
 _FACTOR = re.compile(r"^(?P<module>.+)\.lora_(?P<side>A|B)(\.default)?(\.weight)?$")
@@ -45,6 +46,12 @@ class Adapter:
     config: dict[str, Any]
     pairs: dict[str, LoraPair]
     others: dict[str, str]
+
+    def faults(self) -> dict[str, str]:
+        """What is wrong with the values of its factors: name in the file -> fault."""
+        names = [name for pair in self.pairs.values() for name in (pair.a, pair.b)]
+        checked = {name: check_tensor(name, self.weights.load(name)) for name in names}
+        return {name: fault for name, fault in checked.items() if fault is not None}
 
     def delta(self, name: str) -> torch.Tensor | None:
         """What to add to the weight of a canonical name, fp32, or None."""

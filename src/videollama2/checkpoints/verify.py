@@ -131,7 +131,9 @@ class WeightReport:
         if not faults:
             return
         if self.wrong_shape or (self.missing and self.unexpected):
-            hint = "config.json and the weights look as if they came from different checkpoints; compare the folders"
+            hint = (
+                "the config.json and the weights look as if they came from different checkpoints; compare the folders"
+            )
         elif self.missing:
             hint = "the folder is incomplete; download the missing parts or give them with `parts`"
         elif self.bad_content:
