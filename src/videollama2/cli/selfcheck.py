@@ -15,6 +15,7 @@ def selfcheck(
     only: Annotated[
         list[str] | None, typer.Option("--only", help="A variant to check; several times. Default: all.")
     ] = None,
+    device: Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, mps or auto.")] = "cpu",
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -23,7 +24,7 @@ def selfcheck(
 
     quiet_libraries(verbose)
     with spinner("checking ..."):
-        report = run_selfcheck(variants=only)
+        report = run_selfcheck(variants=only, device=device)
     if as_json:
         typer.echo(json.dumps(report.to_dict()))
     else:

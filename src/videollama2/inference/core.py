@@ -72,7 +72,7 @@ class Core:
         features: Cache of features; None makes one in memory.
         prefix_bytes: Bytes of keys and values kept for further questions, 0 for none.
         limits: Media limits.
-        video_audio_policy: Window policy for a video's sound where a request names none.
+        video_audio_policy: Window policy for a video's sound where a request names none; None takes the model's own.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Core:
         features: FeatureCache | None = None,
         prefix_bytes: int = 512 << 20,
         limits: Limits = DEFAULT_LIMITS,
-        video_audio_policy: str = "official-video",
+        video_audio_policy: str | None = None,
     ) -> None:
         self.model = model
         self.processor = processor

@@ -70,7 +70,8 @@ class MediaPreparer:
         encoder_hash: Hash of the weights that make features.
         preprocessing_hash: Hash of what turns media into inputs.
         limits: Sizes of media that are refused.
-        video_audio_policy: Window policy for the sound of a video where the request names none.
+        video_audio_policy: Window policy for the sound of a video where the request names none; None takes the model's
+            own (`AudioSpec.video_policy`).
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class MediaPreparer:
         encoder_hash: str,
         preprocessing_hash: str,
         limits: Limits = DEFAULT_LIMITS,
-        video_audio_policy: str = "official-video",
+        video_audio_policy: str | None = None,
     ) -> None:
         self.model = model
         self.pixel_spec = pixel_spec
@@ -198,7 +199,11 @@ class MediaPreparer:
         """Arguments of `load_audio`. Official windows take no bounds, and those of files draw by chance over 30 s."""
         assert self.audio_spec is not None
         bounded = settings.start is not None or settings.end is not None
-        default = ("uniform" if bounded else self.video_audio_policy) if is_video else "centre"
+        default = "centre"
+        if is_video:
+            # The official policy for videos takes no bounds; pieces spread evenly between them are nearest to it.
+            own = self.video_audio_policy or self.audio_spec.video_policy
+            default = "uniform" if bounded and own == "official-video" else own
         arguments: dict[str, Any] = {
             "policy": settings.audio_policy or default,
             "seconds": self.audio_spec.seconds,

@@ -32,10 +32,10 @@ def seeded_parameter(name: str, shape: tuple[int, ...]) -> torch.Tensor:
 
 
 @torch.no_grad()
-def fill_with_seeded_weights(module: nn.Module) -> None:
-    """Gives every parameter of a module its seeded values; buffers stay as they are."""
+def fill_with_seeded_weights(module: nn.Module, salt: str = "") -> None:
+    """Gives every parameter of a module its seeded values; another salt gives others; buffers stay as they are."""
     seen: set[int] = set()
     for name, parameter in module.named_parameters():
         if id(parameter) not in seen:
             seen.add(id(parameter))
-            parameter.copy_(seeded_parameter(name, tuple(parameter.shape)).to(parameter))
+            parameter.copy_(seeded_parameter(f"{salt}{name}", tuple(parameter.shape)).to(parameter))
