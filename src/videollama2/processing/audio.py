@@ -35,6 +35,8 @@ class AudioSpec:
             they are handed on as float32; "float32" does not. None means the kind's own: bf16 for "beats-fbank".
         pad_to_seconds: Zeros appended to the waveform up to this length before the features; None appends none. Window
             policies pad to their length themselves; "whisper-log-mel" with None leaves those zeros out again.
+        video_policy: Window policy for a video's sound where a request names none. None means the kind's own:
+            "official-video" for "beats-fbank", and for "whisper-log-mel" the middle `seconds` of the sound ("centre").
     """
 
     kind: AudioKind = "beats-fbank"
@@ -43,6 +45,7 @@ class AudioSpec:
     sample_rate: int = 16000
     dtype: Literal["bfloat16", "float32"] | None = None
     pad_to_seconds: float | None = None
+    video_policy: str | None = None
 
     def __post_init__(self) -> None:
         """Check every field and fill in the kind's own dtype."""
@@ -54,6 +57,8 @@ class AudioSpec:
             raise RequestError(f"AudioSpec.dtype is {self.dtype!r}; use 'bfloat16' or 'float32'.")
         if self.seconds <= 0 or self.num_mel_bins < 4:
             raise RequestError("AudioSpec needs seconds above 0 and num_mel_bins of 4 or more.")
+        if self.video_policy is None:
+            object.__setattr__(self, "video_policy", "official-video" if self.kind == "beats-fbank" else "centre")
         if self.sample_rate != 16000:
             raise RequestError(f"AudioSpec.sample_rate is {self.sample_rate}; both audio towers work at 16000 Hz.")
         if self.pad_to_seconds is not None and self.pad_to_seconds <= 0:

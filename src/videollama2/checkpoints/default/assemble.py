@@ -21,7 +21,7 @@ from videollama2.errors import CheckpointError, MissingFilesError
 logger = logging.getLogger(__name__)
 
 # Changes when this code would make another folder from the same parts and trained weights.
-FORMAT = 2
+FORMAT = 3
 _MANIFEST = "manifest.json"
 _TRAINED = "default.safetensors"
 
@@ -194,7 +194,7 @@ def _processor_config(config: dict[str, Any]) -> dict[str, Any]:
         "mean": [PIXEL_MEAN] * 3,
         "std": [PIXEL_STD] * 3,
     }
-    audio = {"kind": "whisper-log-mel", "seconds": 30.0, "num_mel_bins": config["audio_config"]["num_mel_bins"]}
+    audio = {"kind": "whisper-log-mel", "seconds": 10.0, "num_mel_bins": config["audio_config"]["num_mel_bins"]}
     return {
         "processor_class": "VideoLLaMA2Processor",
         "pixel_spec": pixels,

@@ -28,6 +28,9 @@ FORMS = {
     "direction": "choice",
 }
 
+# Motion is the slowest to be learned and the rarest in the clips.
+FAMILY_WEIGHT = {"direction": 2.0}
+
 
 def _is_target(question: dict) -> bool:
     return FORMS.get(question["family"]) == question["form"] and not question["answer"].startswith("No sound")
@@ -99,7 +102,7 @@ class WarmupHead(nn.Module):
                 tokens, bias = visual_BND[rows], self.bias[family]
             scores = torch.einsum("bnd,wd->bnw", tokens.float(), self.book.words(family)) * self.scale.exp()
             scores = torch.logsumexp(scores + (bias[..., None]), dim=1)
-            losses.append(F.cross_entropy(scores, labels))
+            losses.append(FAMILY_WEIGHT.get(family, 1.0) * F.cross_entropy(scores, labels))
             counts[family] = (int((scores.argmax(-1) == labels).sum()), len(rows))
         total = torch.stack(losses).mean() if losses else visual_BND.sum() * 0.0
         return total, counts
