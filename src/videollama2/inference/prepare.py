@@ -202,7 +202,7 @@ class MediaPreparer:
         default = "centre"
         if is_video:
             # The official policy for videos takes no bounds; pieces spread evenly between them are nearest to it.
-            own = self.video_audio_policy or self.audio_spec.video_policy
+            own = str(self.video_audio_policy or self.audio_spec.video_policy)
             default = "uniform" if bounded and own == "official-video" else own
         arguments: dict[str, Any] = {
             "policy": settings.audio_policy or default,
