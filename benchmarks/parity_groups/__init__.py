@@ -1,0 +1,1 @@
+"""One file for each part of the golden reference data; each compares ours with it and reports rows."""
