@@ -86,7 +86,7 @@ class VideoLLaMA2:
         if path_or_id is None:
             from videollama2.checkpoints.default import default_model_path
 
-            path_or_id = default_model_path(offline=offline)
+            path_or_id = default_model_path(offline=offline, progress=progress)
         loaded = load_checkpoint(
             os.fspath(path_or_id),
             device=chosen_device,
