@@ -29,15 +29,23 @@ SET = Annotated[list[str] | None, typer.Option("--set", help="recipe setting, ke
 
 
 @app.command()
-def features(work: WORK = Path("out/default"), split: str = "train", shards: int = 48, workers: int = 2, set_: SET = None):
+def features(
+    work: WORK = Path("out/default"),
+    split: str = "train",
+    shards: int = 24,
+    first: int = 0,
+    workers: int = 2,
+    sound: bool = True,
+    set_: SET = None,
+):
     """Clips -> features of the frozen towers, in shards of 256 clips."""
     from videollama2.training.default.features import build_features
 
-    build_features(work / "features", split, shards, _recipe(set_), workers)
+    build_features(work / "features", split, range(first, first + shards), _recipe(set_), workers, sound)
 
 
 @app.command()
-def warmup(work: WORK = Path("out/default"), shards: int | None = None, set_: SET = None):
+def warmup(work: WORK = Path("out/default"), shards: int | None = None, init: Path | None = None, set_: SET = None):
     """Connector and projector against the LLM's own word embeddings."""
     from videollama2.training.default.data import FeatureStore
     from videollama2.training.default.parts import warmup_parts
@@ -45,7 +53,7 @@ def warmup(work: WORK = Path("out/default"), shards: int | None = None, set_: SE
 
     recipe = _recipe(set_)
     store = FeatureStore(work / "features", "train", shards)
-    parts = warmup_parts(recipe, store)
+    parts = warmup_parts(recipe, store, init)
     train_warmup(parts, store, recipe, work / "warmup")
     held_out = evaluate_warmup(parts, FeatureStore(work / "features", "test"))
     print(json.dumps({"held_out": held_out}))
@@ -75,7 +83,7 @@ def evaluate(
     from videollama2.training.default.parts import language_parts
 
     recipe = _recipe(set_)
-    parts = language_parts(recipe, FeatureStore(work / "features", "train", 1), work / "language" / "weights.safetensors")
+    parts = language_parts(recipe, FeatureStore(work / "features", "train"), work / "language" / "weights.safetensors")
     store = FeatureStore(work / "features", split)
     report = {mode: run(parts, store, limit=limit, mode=mode) for mode in ("both", "video", "audio")}
     report["blind"] = run(parts, store, limit=limit, blind=True)

@@ -39,8 +39,7 @@ def evaluate(parts, store: FeatureStore, *, limit: int = 300, blind: bool = Fals
         indices = np.arange(start, min(start + batch, len(store)))
         clips = store.batch(indices)
         asked = [
-            [q for q in clip if q["form"] == "choice" and len(right[q["family"]]) < limit]
-            for clip in clips.questions
+            [q for q in clip if q["form"] == "choice" and len(right[q["family"]]) < limit] for clip in clips.questions
         ]
         asked = [list({q["family"]: q for q in clip}.values()) for clip in asked]
         keep = [i for i, clip in enumerate(asked) if clip]
@@ -75,7 +74,7 @@ def evaluate(parts, store: FeatureStore, *, limit: int = 300, blind: bool = Fals
         family: {
             "n": len(v),
             "accuracy": round(float(np.mean(v)), 4),
-            "stderr": round(math.sqrt(max(np.mean(v) * (1 - np.mean(v)), 1e-9) / len(v)), 4),
+            "stderr": round(math.sqrt(max(float(np.var(v)), 1e-9) / len(v)), 4),
             "chance": round(float(np.mean(chance[family])), 3),
         }
         for family, v in sorted(right.items())

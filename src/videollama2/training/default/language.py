@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from videollama2.training.default.data import ClipBatch, FeatureStore, step_indices
+from videollama2.training.default.mirror import augmented
 from videollama2.training.default.packing import Suffix, answer_logprobs, pack
 from videollama2.training.default.recipe import Recipe
 
@@ -46,6 +47,7 @@ class DefaultNet(torch.nn.Module):
         super().__init__()
         self.connector = connector
         self.projector = projector
+        self.tag_embeddings: Tensor
         self.register_buffer("tag_embeddings", tag_embeddings)
 
     def forward(self, batch: ClipBatch) -> tuple[Tensor, Tensor, Tensor]:
@@ -60,7 +62,7 @@ class DefaultNet(torch.nn.Module):
 def choose_questions(pool: list[dict], count: int, rng: np.random.Generator) -> list[dict]:
     """`count` questions of `pool`, families spread evenly."""
     seen: dict[str, int] = {}
-    ranked = []
+    ranked: list[tuple[int, int, dict]] = []
     for i in rng.permutation(len(pool)):
         family = pool[i]["family"]
         ranked.append((seen.get(family, 0), len(ranked), pool[i]))
@@ -69,8 +71,8 @@ def choose_questions(pool: list[dict], count: int, rng: np.random.Generator) -> 
 
 
 def augment(batch: ClipBatch, recipe: Recipe, rng: np.random.Generator, class_names: list[str]):
-    """Modality dropout and tag drill: the changed batch and, per clip, (use video, use sound, allowed families | drill)."""
-    plans = []
+    """Modality dropout and tag drill: the changed batch and, per clip, (what is given, class of the drill)."""
+    plans: list[tuple[str, str | None]] = []
     grid, tags = batch.grid.clone(), batch.tags.clone()
     for row in range(len(grid)):
         draw = rng.random()
@@ -92,7 +94,7 @@ def augment(batch: ClipBatch, recipe: Recipe, rng: np.random.Generator, class_na
             tags[row, :, target] += weight
             plans.append(("drill", class_names[target]))
         else:
-            plans.append(("both", None))
+            plans.append(("both" if has_sound else "video", None))
     changed = ClipBatch(grid, tags, batch.audio, batch.audio_length, batch.questions)
     return changed, plans
 
@@ -150,7 +152,7 @@ def assemble_prefixes(net_out, batch: ClipBatch, plans, before: Tensor, dtype: t
 
 
 def cosine(step: int, total: int, warmup: float = 0.03) -> float:
-    """Learning-rate factor: linear warm-up, cosine to a tenth... to zero at the end."""
+    """Learning-rate factor: linear warm-up, then a cosine to zero."""
     start = max(1, int(total * warmup))
     if step < start:
         return (step + 1) / start
@@ -158,7 +160,7 @@ def cosine(step: int, total: int, warmup: float = 0.03) -> float:
 
 
 def train_language(parts, store: FeatureStore, recipe: Recipe, out: Path, head=None, save_every: int = 200) -> None:
-    """Run the phase on `parts` (net, llm, wrapped LoRA, prompts, class_names); saves to `out` atomically, logs JSON lines."""
+    """Run the phase on `parts` (net, llm, LoRA, prompts, class_names); saves to `out` atomically, logs JSON lines."""
     net, llm = parts.net, parts.llm
     dtype = next(llm.parameters()).dtype
     lora = [p for layer in parts.lora.values() for p in (layer.A, layer.B)]
@@ -178,7 +180,7 @@ def train_language(parts, store: FeatureStore, recipe: Recipe, out: Path, head=N
     for step in range(start_step, recipe.language_steps):
         rng = np.random.Generator(np.random.PCG64([recipe.seed, 77, step]))
         batch = store.batch(step_indices(len(store), recipe.language_batch, step, recipe.seed + 1))
-        batch, plans = augment(batch, recipe, rng, parts.class_names)
+        batch, plans = augment(augmented(batch, rng), recipe, rng, parts.class_names)
         pairs = [questions_for(p, c, recipe, rng) for p, c in zip(plans, batch.questions)]
         keep = [i for i, p in enumerate(pairs) if p]
         with torch.autocast("cpu", torch.bfloat16):

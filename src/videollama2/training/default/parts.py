@@ -1,4 +1,4 @@
-"""The default model's pieces as training holds them: frozen towers, the LLM with LoRA, the trainable net, progress files."""
+"""The default model's pieces as training holds them: frozen towers, LLM with LoRA, trainable net, progress files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,11 +28,11 @@ class Parts:
     """Everything the language phase touches."""
 
     net: DefaultNet
-    llm: nn.Module
+    llm: Any
     lora: dict[str, LoRALinear]
     prompts: Prompts
     class_names: list[str]
-    extra: dict[str, nn.Module]
+    extra: dict[str, Any]
     word_norm: float = 1.0
 
     def state(self) -> dict[str, Tensor]:
@@ -40,7 +41,8 @@ class Parts:
         for name, layer in self.lora.items():
             tensors[f"lora.{name}.A"], tensors[f"lora.{name}.B"] = layer.A.detach(), layer.B.detach()
         for name, module in self.extra.items():
-            tensors |= {f"{name}.{k}": v for k, v in module.state_dict().items()}
+            # The answers' embeddings are made anew from the clips at hand; their number may differ from run to run.
+            tensors |= {f"{name}.{k}": v for k, v in module.state_dict().items() if ".words_" not in k}
         return {k: v.detach().contiguous() for k, v in tensors.items()}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
@@ -56,7 +58,7 @@ class Parts:
 
     @staticmethod
     def _load_module(module: nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:
-        own = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+        own = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix) and ".words_" not in k}
         if own:
             module.load_state_dict(own, strict=False)
 
@@ -65,7 +67,7 @@ class Parts:
         from safetensors.torch import save_file
 
         out.mkdir(parents=True, exist_ok=True)
-        moments = {}
+        moments: dict[str, Tensor] = {}
         for index, entry in optimizer.state_dict()["state"].items():
             moments |= {f"{index}.{k}": torch.as_tensor(v).contiguous() for k, v in entry.items()}
         for tensors, name in ((self.state(), "weights"), (moments, "optimizer")):
@@ -125,7 +127,7 @@ def frozen_towers() -> Towers:
     return Towers(vision=vision, audio=audio, pixel_spec=pixel_spec())
 
 
-def new_connector(seed: int) -> nn.Module:
+def new_connector(seed: int) -> Any:
     """The STC connector (v35) of the default model, initialised to keep both content and change from the start.
 
     A default-initialised connector learns motion but no nouns, an averaging one nouns but no motion (docs/log.md). So
@@ -136,7 +138,7 @@ def new_connector(seed: int) -> nn.Module:
     from videollama2.model.connectors import build_connector
 
     torch.manual_seed(seed)
-    connector = build_connector(
+    connector: Any = build_connector(
         SimpleNamespace(
             mm_projector_type="stc_connector_v35",
             mm_hidden_size=VISION_WIDTH,
@@ -183,11 +185,13 @@ def load_parts(recipe: Recipe, with_llm: bool = True) -> Parts:
 
     folder = parts_folder() / "llm"
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    llm = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation="eager")
+    llm: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation="eager")
     llm.requires_grad_(False)
     embedding = llm.get_input_embeddings().weight.detach().float()
     names = class_names()
-    tags = torch.stack([embedding[tokenizer(" " + n, add_special_tokens=False).input_ids].mean(0) for n in [*names, DOUBT]])
+    tags = torch.stack(
+        [embedding[tokenizer(" " + n, add_special_tokens=False).input_ids].mean(0) for n in [*names, DOUBT]]
+    )
     lora = inject_lora(llm, recipe.lora_rank, recipe.lora_alpha) if with_llm else {}
     net = DefaultNet(new_connector(recipe.seed), new_projector(recipe.seed), tags)
     parts = Parts(net=net, llm=llm, lora=lora, prompts=Prompts(tokenizer), class_names=names, extra={})
@@ -195,11 +199,15 @@ def load_parts(recipe: Recipe, with_llm: bool = True) -> Parts:
     return parts
 
 
-def warmup_parts(recipe: Recipe, store: FeatureStore) -> Parts:
-    """Parts for the connector warm-up: no LoRA, with the warm-up head."""
+def warmup_parts(recipe: Recipe, store: FeatureStore, init: Path | None = None) -> Parts:
+    """Parts for the connector warm-up: no LoRA, with the warm-up head; continued from the weights in `init`."""
+    from safetensors.torch import load_file
+
     parts = load_parts(recipe, with_llm=False)
     book = AnswerBook(store, parts.llm.get_input_embeddings().weight.detach(), parts.prompts.tokenizer)
     parts.extra["head"] = WarmupHead(book, num_visual_tokens=NUM_TOKENS)
+    if init is not None:
+        parts.load_state(load_file(init))
     return parts
 
 

@@ -95,7 +95,7 @@ class WarmupHead(nn.Module):
             if not len(rows):
                 continue
             if family in SOUND_FAMILIES:
-                tokens, bias = audio_BAD[rows], 0.0
+                tokens = audio_BAD[rows]
                 positions = torch.arange(tokens.shape[1])[None] < audio_length_B[rows][:, None]
                 bias = torch.zeros(positions.shape).masked_fill(~positions, -1e4)
             else:
@@ -121,12 +121,15 @@ def train_warmup(parts, store: FeatureStore, recipe, out, log_every: int = 25) -
     import json
     import time
 
+    import numpy as np
+
     from videollama2.training.default.data import step_indices
     from videollama2.training.default.language import cosine
+    from videollama2.training.default.mirror import augmented
 
     head = parts.extra["head"]
     params = [p for m in (parts.net, head) for p in m.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(params, lr=recipe.warmup_lr, weight_decay=0.01, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(params, lr=recipe.warmup_lr, weight_decay=0.05, betas=(0.9, 0.98))
     steps = recipe.warmup_clips // recipe.warmup_batch
     start = parts.load_progress(out, optimizer)
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
@@ -134,6 +137,7 @@ def train_warmup(parts, store: FeatureStore, recipe, out, log_every: int = 25) -
     with (out / "warmup.jsonl").open("a") as log:
         for step in range(start, steps):
             batch = store.batch(step_indices(len(store), recipe.warmup_batch, step, recipe.seed))
+            batch = augmented(batch, np.random.Generator(np.random.PCG64([recipe.seed, 55, step])))
             with torch.autocast("cpu", torch.bfloat16):
                 visual = parts.net.connector(batch.grid)
                 audio = parts.net.projector(batch.audio)
