@@ -24,7 +24,7 @@ demo: $(STAMP)
 	@$(BIN)/python examples/demo.py $(DEMO_MEDIA)
 
 test: $(STAMP)
-	@$(BIN)/python -m videollama2.cli.main fetch-default --quiet
+	@$(BIN)/python -m videollama2.cli.main fetch-default
 	$(BIN)/python -m pytest -n 2
 
 test-fast: $(STAMP)

@@ -69,13 +69,18 @@ def language(work: WORK = Path("out/default"), shards: int | None = None, set_: 
 
     recipe = _recipe(set_)
     store = FeatureStore(work / "features", "train", shards)
-    parts = language_parts(recipe, store, work / "warmup" / "weights.safetensors")
+    parts = language_parts(recipe, work / "warmup" / "weights.safetensors", store)
     train_language(parts, store, recipe, work / "language", head=parts.extra["head"])
 
 
 @app.command()
 def evaluate(
-    work: WORK = Path("out/default"), split: str = "test", limit: int = 300, out: Path | None = None, set_: SET = None
+    work: WORK = Path("out/default"),
+    split: str = "test",
+    limit: int = 300,
+    weights: Path | None = None,
+    out: Path | None = None,
+    set_: SET = None,
 ):
     """Accuracy by family on a held-out split: with all media, frames only, sound only, and blind."""
     from videollama2.training.default.data import FeatureStore
@@ -83,7 +88,7 @@ def evaluate(
     from videollama2.training.default.parts import language_parts
 
     recipe = _recipe(set_)
-    parts = language_parts(recipe, FeatureStore(work / "features", "train"), work / "language" / "weights.safetensors")
+    parts = language_parts(recipe, weights or work / "language" / "weights.safetensors")
     store = FeatureStore(work / "features", split)
     report = {mode: run(parts, store, limit=limit, mode=mode) for mode in ("both", "video", "audio")}
     report["blind"] = run(parts, store, limit=limit, blind=True)

@@ -57,6 +57,21 @@ class FeatureStore:
         )
 
 
+def balanced_indices(store: FeatureStore, batch: int, step: int, seed: int) -> np.ndarray:
+    """Clip indices of one step, half of them from shards made with sound where there are both kinds."""
+    with_sound = np.repeat([bool(lengths.any()) for lengths in store.audio_length], store.shard_clips)
+    sound, silent = np.flatnonzero(with_sound), np.flatnonzero(~with_sound)
+    if len(sound) < batch or len(silent) < batch:
+        return step_indices(len(store), batch, step, seed)
+    half = batch // 2
+    return np.concatenate(
+        [
+            sound[step_indices(len(sound), batch - half, step, seed)],
+            silent[step_indices(len(silent), half, step, seed)],
+        ]
+    )
+
+
 def step_indices(num_clips: int, batch: int, step: int, seed: int) -> np.ndarray:
     """Clip indices of one step: epochs are seeded permutations, a step never straddles two epochs."""
     per_epoch = num_clips // batch

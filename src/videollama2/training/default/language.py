@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from videollama2.training.default.data import ClipBatch, FeatureStore, step_indices
+from videollama2.training.default.data import ClipBatch, FeatureStore, balanced_indices
 from videollama2.training.default.mirror import augmented
 from videollama2.training.default.packing import Suffix, answer_logprobs, pack
 from videollama2.training.default.recipe import Recipe
@@ -179,7 +179,7 @@ def train_language(parts, store: FeatureStore, recipe: Recipe, out: Path, head=N
     seen = 0
     for step in range(start_step, recipe.language_steps):
         rng = np.random.Generator(np.random.PCG64([recipe.seed, 77, step]))
-        batch = store.batch(step_indices(len(store), recipe.language_batch, step, recipe.seed + 1))
+        batch = store.batch(balanced_indices(store, recipe.language_batch, step, recipe.seed + 1))
         batch, plans = augment(augmented(batch, rng), recipe, rng, parts.class_names)
         pairs = [questions_for(p, c, recipe, rng) for p, c in zip(plans, batch.questions)]
         keep = [i for i, p in enumerate(pairs) if p]

@@ -211,12 +211,13 @@ def warmup_parts(recipe: Recipe, store: FeatureStore, init: Path | None = None) 
     return parts
 
 
-def language_parts(recipe: Recipe, store: FeatureStore, weights: Path) -> Parts:
-    """Parts for the language phase or evaluation, started from `weights` (of the warm-up or of this phase)."""
+def language_parts(recipe: Recipe, weights: Path, store: FeatureStore | None = None) -> Parts:
+    """Parts for the language phase (with the warm-up head over `store`) or evaluation, started from `weights`."""
     from safetensors.torch import load_file
 
     parts = load_parts(recipe)
-    book = AnswerBook(store, parts.llm.get_input_embeddings().weight.detach(), parts.prompts.tokenizer)
-    parts.extra["head"] = WarmupHead(book, num_visual_tokens=NUM_TOKENS)
+    if store is not None:
+        book = AnswerBook(store, parts.llm.get_input_embeddings().weight.detach(), parts.prompts.tokenizer)
+        parts.extra["head"] = WarmupHead(book, num_visual_tokens=NUM_TOKENS)
     parts.load_state(load_file(weights))
     return parts
