@@ -1,6 +1,7 @@
 """Ask the default model about a video with sound and print what it answers, sees and hears.
 
-Run by `make demo`. The first run fetches the default model's parts (about 200 MB) and joins them; later runs start in seconds.
+Run by `make demo`. The first run fetches the default model's parts (about 200 MB) and joins them; later runs start in
+seconds.
 """
 
 from __future__ import annotations

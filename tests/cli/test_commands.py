@@ -145,7 +145,7 @@ def test_render_tells_what_went_wrong():
     assert "0 audio" not in text
     assert "generate 1.25 s (1.25 s in all)" in text
     assert "event  1 black frame" in text
-    assert "--max-new-tokens" in text
+    assert "max-new-tokens" in text
     assert "demonstration model" in text
     many = VisualSeen(kind="video", source="b", indices=tuple(range(40)), times=tuple(np.arange(40) / 2), duration=20.0)
     shown = render_answer(Answer(text="", question="q", finish_reason="stop", provenance=Provenance(visuals=(many,))))

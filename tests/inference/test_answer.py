@@ -31,6 +31,15 @@ def test_to_dict_is_strict_json():
     assert back["ok"] is True
 
 
+def test_summary_says_what_it_rests_on():
+    short = make_answer().summary()
+    assert "  saw    a.mp4: 1 frames of 0.0 s at 0.10 s, 1 black frames added\n" in short
+    assert "  heard  a.mp4: nothing, sound failed(damaged)" in short
+    assert "  event  padded" in short
+    assert "preprocessing" not in short
+    assert make_answer().summary(verbose=True).startswith(short)
+
+
 def test_audio_status_names_the_reason():
     assert make_answer().provenance.audio_status == "failed(damaged)"
     assert Provenance().audio_status == "absent"

@@ -134,6 +134,12 @@ class Answer:
         """The text."""
         return self.text
 
+    def summary(self, *, verbose: bool = False) -> str:
+        """What it rests on, as text for people: frames, sound, tokens, seconds, events; verbose: hashes, settings."""
+        from videollama2.inference.summary import summarize
+
+        return summarize(self, verbose=verbose)
+
     def to_dict(self) -> dict[str, Any]:
         """The answer as JSON-safe values (no tuple, no nan, no infinity)."""
         return json_safe({"ok": True, **asdict(self)})
