@@ -74,7 +74,7 @@ def _container(source: Source, limits: Limits, deadline: Deadline) -> MediaInfo:
             limits.check_frames(video.frames or 0, source.name)
         sample_rate = channels = 0
         if audio is not None and audio.codec_context is not None:
-            sample_rate, channels = audio.rate or 0, audio.channels or 0
+            sample_rate, channels = int(audio.rate or 0), int(audio.channels or 0)
         fps = float(video.average_rate or 0) if video is not None else 0.0
         return MediaInfo(
             kind="video" if video is not None else "audio",
