@@ -1,23 +1,9 @@
-"""Golden data of the processing room: where it lies and how it is read."""
+"""Fixtures of the processing room."""
 
-import json
-from functools import cache
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
-
-GOLDEN = Path(__file__).resolve().parents[1] / "golden"
-
-
-@cache
-def golden_json(name: str):
-    return json.loads((GOLDEN / name).read_text())
-
-
-@cache
-def golden_tensors(name: str):
-    return load_file(GOLDEN / name)
+from golden_files import GOLDEN
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import GOLDEN, golden_json, golden_tensors
+from golden_files import GOLDEN, golden_json, golden_tensors
 
 from videollama2.media import load_audio, load_video
 from videollama2.processing.audio import AudioSpec, audio_features

@@ -5,7 +5,7 @@ import pytest
 import scipy.signal
 import soundfile
 import torch
-from conftest import GOLDEN, golden_json, golden_tensors
+from golden_files import GOLDEN, golden_json, golden_tensors
 
 from videollama2.errors import RequestError
 from videollama2.processing.fbank import kaldi_fbank, num_fbank_steps

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import golden_json
+from golden_files import golden_json
 
 from videollama2.errors import RequestError
 from videollama2.processing.labels import (

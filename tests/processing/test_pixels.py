@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN, golden_json, golden_tensors
+from golden_files import GOLDEN, golden_json, golden_tensors
 from PIL import Image
 from transformers import CLIPImageProcessorPil, SiglipImageProcessorPil
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN, golden_json
+from golden_files import GOLDEN, golden_json
 from PIL import Image
 from transformers import AutoProcessor
 

@@ -1,7 +1,7 @@
 """Prompts and ids against the recorded official ones; what users type never becomes a placeholder."""
 
 import pytest
-from conftest import GOLDEN, golden_json
+from golden_files import GOLDEN, golden_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from conftest import GOLDEN, golden_json
+from golden_files import GOLDEN, golden_json
 from transformers import AutoTokenizer
 
 from videollama2.errors import CheckpointError, MissingFilesError
