@@ -1,0 +1,1 @@
+"""Benchmarks: each fast path against its plain version, results compared before anything is timed."""
