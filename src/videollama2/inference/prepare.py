@@ -31,7 +31,7 @@ from videollama2.inference.request import MediaSettings, Request
 from videollama2.inference.timing import StageTimer
 from videollama2.media import DEFAULT_LIMITS, Limits, load_image, load_video
 from videollama2.media.source import source_name
-from videollama2.processing.audio import AudioSpec, audio_features
+from videollama2.processing.audio import AudioSpec, audio_features, sound_events
 from videollama2.processing.pixels import PixelSpec, frame_events, preprocess_frames
 
 
@@ -192,7 +192,7 @@ class MediaPreparer:
                 )[0]
                 for values in inputs
             ]
-        events = list(dict.fromkeys(event for clip in clips for event in clip.events))
+        events = list(dict.fromkeys(event for clip in clips for event in sound_events(clip, self.audio_spec)))
         return self._keep(key, torch.cat(parts), {"heard": audio_record(clips), "events": events})
 
     def _sound_arguments(self, settings: MediaSettings, is_video: bool) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def audio_features(clip: AudioClip, spec: AudioSpec) -> torch.Tensor:
     samples = np.ascontiguousarray(clip.waveform)
     if not np.isfinite(samples).all():
         raise MediaError(f"The sound of {clip.source or 'this item'} holds NaN or infinite samples; repair the file.")
-    if spec.kind == "whisper-log-mel" and spec.pad_to_seconds is None and 0 < clip.num_padded < len(samples):
+    if _leaves_padding_out(clip, spec):
         # This tower takes sound as long as it is; the zeros that window policies append would be heard as silence.
         samples = samples[: len(samples) - clip.num_padded]
     waveform = torch.from_numpy(samples if samples.dtype == np.float64 else samples.astype(np.float32, copy=False))
@@ -111,3 +111,14 @@ def audio_features(clip: AudioClip, spec: AudioSpec) -> torch.Tensor:
         )
     # float64 goes to bf16 directly: rounding twice could end one bf16 step away.
     return (features.bfloat16() if spec.dtype == "bfloat16" else features).float()
+
+
+def sound_events(clip: AudioClip, spec: AudioSpec) -> list[str]:
+    """What was done to the sound that the tower hears; zeros that are left out again are not told of."""
+    if not _leaves_padding_out(clip, spec):
+        return list(clip.events)
+    return [event for event in clip.events if not event.endswith("s of zeros were appended")]
+
+
+def _leaves_padding_out(clip: AudioClip, spec: AudioSpec) -> bool:
+    return spec.kind == "whisper-log-mel" and spec.pad_to_seconds is None and 0 < clip.num_padded < len(clip.waveform)

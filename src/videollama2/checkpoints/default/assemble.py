@@ -21,7 +21,9 @@ from videollama2.errors import CheckpointError, MissingFilesError
 logger = logging.getLogger(__name__)
 
 # Changes when this code would make another folder from the same parts and trained weights.
-FORMAT = 3
+FORMAT = 4
+# Training clips last 4 to 6 s; of longer sounds the default model hears the middle.
+HEARD_SECONDS = 10.0
 _MANIFEST = "manifest.json"
 _TRAINED = "default.safetensors"
 
@@ -177,7 +179,9 @@ def _write_model(folder: Path, parts: dict[str, Path], trained: Path | None) -> 
     generation = {key: text[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
     _write_json(folder / "config.json", model.config)
     _write_json(folder / "generation_config.json", {**generation, "do_sample": False})
-    _write_json(folder / "processor_config.json", _processor_config(model.config))
+    processor = _processor_config(model.config)
+    _write_json(folder / "processor_config.json", processor)
+    _write_json(folder / "audio_preprocessor_config.json", processor["audio_spec"])
     card = Path(str(resources.files("videollama2"))) / "weights" / "MODEL_CARD.md"
     if card.is_file():
         shutil.copyfile(card, folder / "README.md")
@@ -194,7 +198,7 @@ def _processor_config(config: dict[str, Any]) -> dict[str, Any]:
         "mean": [PIXEL_MEAN] * 3,
         "std": [PIXEL_STD] * 3,
     }
-    audio = {"kind": "whisper-log-mel", "seconds": 10.0, "num_mel_bins": config["audio_config"]["num_mel_bins"]}
+    audio = {"kind": "whisper-log-mel", "seconds": HEARD_SECONDS, "num_mel_bins": config["audio_config"]["num_mel_bins"]}
     return {
         "processor_class": "VideoLLaMA2Processor",
         "pixel_spec": pixels,
