@@ -9,6 +9,7 @@ import torch
 from official_checkpoints import ALL, AV, BEATS, MISTRAL, edit_config, write_backbone
 
 from videollama2.checkpoints import inspect_checkpoint, load_checkpoint
+from videollama2.checkpoints.detect import describe
 from videollama2.checkpoints.memory import devices, needs
 
 
@@ -22,6 +23,14 @@ def test_it_agrees_with_what_loading_finds(folder):
     assert inspection.modalities == loaded.modalities
     assert sum(inspection.parameters.values()) == sum(p.numel() for p in loaded.model.parameters())
     assert inspection.bytes_on_disk == (folder / "model.safetensors").stat().st_size
+
+
+def test_the_demonstration_model_is_not_called_by_an_official_name():
+    config = json.loads((AV / "config.json").read_text())
+    assert describe(config)["family"] == "VideoLLaMA2.1-AV"
+    ours = describe({**config, "mm_model_name": "videollama2-default"})
+    assert "demonstration" in ours["family"]
+    assert ours["modalities"] == ("text", "image", "video", "audio")
 
 
 def test_text_and_json_say_the_same():

@@ -1,7 +1,8 @@
 """The shipped default model on clips it was never trained on: another drawing style, other sound files.
 
-The clips lie beside this file with questions whose answers are true by construction. Bounds are far above chance and well below what
-was measured (the model card), so that they fail when the weights, the assembly or the preprocessing break, not by noise.
+The clips lie beside this file with questions whose answers are true by construction. Bounds are far above chance and
+well below what was measured (the model card), so that they fail when the weights, the assembly or the preprocessing
+break, not by noise.
 """
 
 from __future__ import annotations

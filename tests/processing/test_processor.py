@@ -1,6 +1,8 @@
 """The Hugging Face processor: its tensors, its ways to take conversations and media, its round trip to disk."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -249,6 +251,17 @@ def test_round_trip(request, tmp_path, which):
             assert torch.equal(loaded(**arguments)[name], tensor)
     stored = json.loads((tmp_path / "processor_config.json").read_text())
     assert stored["pixel_spec"] == SIGLIP.to_dict()
+
+
+def test_the_auto_class_knows_it_after_one_import(processor, tmp_path):
+    processor.save_pretrained(tmp_path)
+    code = f"""
+import videollama2.processing
+from transformers import AutoProcessor
+print(type(AutoProcessor.from_pretrained({str(tmp_path)!r})).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "VideoLLaMA2Processor\n", done.stderr
 
 
 def test_hash_sees_every_part(processor, tokenizers):

@@ -32,6 +32,9 @@ BACKBONES = {
     "videollama2_gemma2": "gemma2",
     "videollama2_phi3": "phi3",
 }
+# What the default model's config.json says of itself, and what it is called.
+DEFAULT_MODEL_NAME = "videollama2-default"
+DEFAULT_MODEL_FAMILY = "videollama2-default, the small demonstration model"
 CONNECTOR_FILES = ("mm_projector.bin", "mm_projector_a.bin")
 NON_LORA = "non_lora_trainables.bin"
 PICKLE_SUFFIXES = (".pt", ".bin", ".pth")
@@ -165,7 +168,9 @@ def describe(config: dict[str, Any]) -> dict[str, Any]:
     connector = config.get("mm_projector_type")
     if connector is None and isinstance(config.get("connector_config"), dict):
         connector = config["connector_config"].get("type")
-    if has_audio:
+    if config.get("mm_model_name") == DEFAULT_MODEL_NAME:
+        family = DEFAULT_MODEL_FAMILY
+    elif has_audio:
         family = "VideoLLaMA2.1-AV"
     else:
         family = "VideoLLaMA2.1" if connector == "stc_connector_v35" else "VideoLLaMA2"

@@ -31,7 +31,7 @@ class Inspection:
     Attributes:
         path: Local folder or file.
         kind: Format, one of `detect.KINDS`.
-        family: `VideoLLaMA2`, `VideoLLaMA2.1`, `VideoLLaMA2.1-AV`, or `BEATs`.
+        family: `VideoLLaMA2`, `VideoLLaMA2.1`, `VideoLLaMA2.1-AV`, `BEATs`, or the demonstration model.
         model_type: Of config.json.
         backbone: Language model family.
         modalities: Of text, image, video, audio.

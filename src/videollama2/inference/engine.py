@@ -109,7 +109,7 @@ class VideoLLaMA2:
         core = Core(
             loaded.model,
             processor_of(loaded),
-            name=loaded.path.name or str(loaded.path),
+            name=getattr(loaded.config, "mm_model_name", None) or loaded.path.name or str(loaded.path),
             model_hash=loaded.model_hash,
             **core_options,
         )

@@ -1,4 +1,4 @@
-"""Registration with the Auto classes of transformers; called where models are first needed, not at import."""
+"""Registration with the Auto classes of transformers; done when the room is imported."""
 
 from __future__ import annotations
 

@@ -198,7 +198,11 @@ def _processor_config(config: dict[str, Any]) -> dict[str, Any]:
         "mean": [PIXEL_MEAN] * 3,
         "std": [PIXEL_STD] * 3,
     }
-    audio = {"kind": "whisper-log-mel", "seconds": HEARD_SECONDS, "num_mel_bins": config["audio_config"]["num_mel_bins"]}
+    audio = {
+        "kind": "whisper-log-mel",
+        "seconds": HEARD_SECONDS,
+        "num_mel_bins": config["audio_config"]["num_mel_bins"],
+    }
     return {
         "processor_class": "VideoLLaMA2Processor",
         "pixel_spec": pixels,

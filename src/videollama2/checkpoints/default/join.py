@@ -20,6 +20,7 @@ from videollama2.checkpoints.default.convert import (
 )
 from videollama2.checkpoints.default.gguf import GGUFFile
 from videollama2.checkpoints.default.parts import class_names
+from videollama2.checkpoints.detect import DEFAULT_MODEL_NAME
 from videollama2.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _config(language_file: GGUFFile, sounds: Mapping[str, torch.Tensor]) -> dict
         "mm_tags_doubt": True,
         "num_frames": NUM_FRAMES,
         "tie_word_embeddings": text_config["tie_word_embeddings"],
-        "mm_model_name": "videollama2-default",
+        "mm_model_name": DEFAULT_MODEL_NAME,
     }
 
 
