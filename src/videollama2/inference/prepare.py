@@ -31,8 +31,12 @@ from videollama2.inference.request import MediaSettings, Request
 from videollama2.inference.timing import StageTimer
 from videollama2.media import DEFAULT_LIMITS, Limits, load_image, load_video
 from videollama2.media.source import source_name
-from videollama2.processing.audio import AudioSpec, audio_features, sound_events
+from videollama2.media.types import AudioClip
+from videollama2.processing.audio import AudioSpec, audio_features, room_noise, sound_events
 from videollama2.processing.pixels import PixelSpec, frame_events, preprocess_frames
+
+# Length of the silence that stands for a missing sound track; the default model's training clips are as long.
+SILENCE_SECONDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +182,8 @@ class MediaPreparer:
                 clips = load_sound(opened.source, arguments, self.limits, timeout_of(settings))
             if clips[0].status == "absent":
                 events = ["the video has no sound track: the answer rests on the frames alone"]
-                return self._keep(key, self._no_tokens(), {"heard": audio_record(clips), "events": events})
+                record = {"heard": audio_record(clips), "events": events}
+                return self._keep(key, self._absent_sound(timer), record)
             with timer.stage("preprocess"):
                 inputs = [audio_features(clip, self.audio_spec) for clip in clips]
         except MediaError as error:
@@ -210,6 +215,20 @@ class MediaPreparer:
             "seed": settings.audio_seed,
         }
         return arguments | ({"start": settings.start, "end": settings.end} if bounded else {})
+
+    def _absent_sound(self, timer: StageTimer) -> torch.Tensor:
+        """What stands for a missing sound track: nothing, or the silence that the model was trained to know."""
+        assert self.audio_spec is not None
+        if self.audio_spec.silence_db is None:
+            return self._no_tokens()
+        noise = room_noise(SILENCE_SECONDS * self.audio_spec.sample_rate, self.audio_spec.silence_db)
+        clip = AudioClip(
+            waveform=noise, sample_rate=self.audio_spec.sample_rate, windows=(), status="used", policy="", duration=0.0
+        )
+        with timer.stage("encode"):
+            values = audio_features(clip, self.audio_spec)
+            lengths = torch.tensor([len(values)], device=self.model.device)
+            return self.model.encode_audio(values[None].to(self.model.device, self.model.dtype), lengths)[0]
 
     def _no_tokens(self) -> torch.Tensor:
         return torch.zeros(0, self.model.config.hidden_size, dtype=self.model.dtype)

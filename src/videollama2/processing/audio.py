@@ -37,6 +37,8 @@ class AudioSpec:
             policies pad to their length themselves; "whisper-log-mel" with None leaves those zeros out again.
         video_policy: Window policy for a video's sound where a request names none. None means the kind's own:
             "official-video" for "beats-fbank", and for "whisper-log-mel" the middle `seconds` of the sound ("centre").
+        silence_db: Level below full scale of the noise that stands for digital silence, None for true zeros. A model
+            that was trained on recordings with a noise floor knows silence only so.
     """
 
     kind: AudioKind = "beats-fbank"
@@ -46,6 +48,7 @@ class AudioSpec:
     dtype: Literal["bfloat16", "float32"] | None = None
     pad_to_seconds: float | None = None
     video_policy: str | None = None
+    silence_db: float | None = None
 
     def __post_init__(self) -> None:
         """Check every field and fill in the kind's own dtype."""
@@ -96,6 +99,8 @@ def audio_features(clip: AudioClip, spec: AudioSpec) -> torch.Tensor:
     if _leaves_padding_out(clip, spec):
         # This tower takes sound as long as it is; the zeros that window policies append would be heard as silence.
         samples = samples[: len(samples) - clip.num_padded]
+    if clip.status == "silent" and spec.silence_db is not None:
+        samples = room_noise(len(samples), spec.silence_db)
     waveform = torch.from_numpy(samples if samples.dtype == np.float64 else samples.astype(np.float32, copy=False))
     if spec.pad_to_seconds is not None:
         missing = round(spec.pad_to_seconds * spec.sample_rate) - len(waveform)
@@ -113,11 +118,20 @@ def audio_features(clip: AudioClip, spec: AudioSpec) -> torch.Tensor:
     return (features.bfloat16() if spec.dtype == "bfloat16" else features).float()
 
 
+def room_noise(num_samples: int, level_db: float) -> np.ndarray:
+    """White noise float32 [num_samples] at `level_db` below full scale, always the same."""
+    noise = np.random.Generator(np.random.PCG64(0)).standard_normal(num_samples)
+    return (noise * 10 ** (level_db / 20)).astype(np.float32)
+
+
 def sound_events(clip: AudioClip, spec: AudioSpec) -> list[str]:
     """What was done to the sound that the tower hears; zeros that are left out again are not told of."""
-    if not _leaves_padding_out(clip, spec):
-        return list(clip.events)
-    return [event for event in clip.events if not event.endswith("s of zeros were appended")]
+    events = list(clip.events)
+    if _leaves_padding_out(clip, spec):
+        events = [event for event in events if not event.endswith("s of zeros were appended")]
+    if clip.status == "silent" and spec.silence_db is not None:
+        events.append(f"silence was given to the model as noise at {spec.silence_db:g} dB, as it was trained")
+    return events
 
 
 def _leaves_padding_out(clip: AudioClip, spec: AudioSpec) -> bool:

@@ -21,9 +21,11 @@ from videollama2.errors import CheckpointError, MissingFilesError
 logger = logging.getLogger(__name__)
 
 # Changes when this code would make another folder from the same parts and trained weights.
-FORMAT = 4
+FORMAT = 5
 # Training clips last 4 to 6 s; of longer sounds the default model hears the middle.
 HEARD_SECONDS = 10.0
+# Its training clips without sound have a noise floor between -70 and -32 dB.
+SILENCE_DB = -55.0
 _MANIFEST = "manifest.json"
 _TRAINED = "default.safetensors"
 
@@ -201,6 +203,7 @@ def _processor_config(config: dict[str, Any]) -> dict[str, Any]:
     audio = {
         "kind": "whisper-log-mel",
         "seconds": HEARD_SECONDS,
+        "silence_db": SILENCE_DB,
         "num_mel_bins": config["audio_config"]["num_mel_bins"],
     }
     return {
