@@ -1,7 +1,7 @@
 """Speed and memory: each fast path against its plain version, one JSON line each.
 
-`python -m benchmarks [NAME ...] [--full] [--runs N] [--cache DIR]`. Both sides are compared before they are timed, and
-timed in turns. `--full` takes the sizes of the released models with random weights (minutes and up to 20 GB).
+`python -m benchmarks [NAME ...] [--full] [--runs N] [--cache DIR] [--markdown FILE]`. Both sides are compared before
+they are timed, and timed in turns. `--full` takes the released models' sizes with random weights (minutes, 20 GB).
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 from .machine import command, machine, versions
+from .report import page
 from .speed import inference, media, model
 from .speed.timing import Benchmark, Settings
 
@@ -42,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--full", action="store_true", help="sizes of the released models, random weights")
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each side (at most 3 for whole towers)")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "videollama2-benchmarks")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a page with the table to this file too")
     options = parser.parse_args(arguments)
     unknown = set(options.names) - BENCHMARKS.keys()
     if unknown:
@@ -50,15 +53,21 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module="transformers")
     settings = Settings(runs=options.runs, full=options.full, cache=options.cache)
     where = {"machine": machine(), "versions": versions(), "command": command()}
-    failed = False
+    lines: list[dict[str, Any]] = []
+
+    def tell(line: dict[str, Any]) -> None:
+        lines.append(line)
+        print(json.dumps({**line, **where}), flush=True)
+
     for name in options.names or BENCHMARKS:
         try:
             for result in BENCHMARKS[name](settings):
-                print(json.dumps({**result.to_dict(), **where}), flush=True)
+                tell(result.to_dict())
         except AssertionError as error:
-            failed = True
-            print(json.dumps({"benchmark": name, "error": str(error), **where}), flush=True)
-    return 1 if failed else 0
+            tell({"benchmark": name, "error": str(error)})
+    if options.markdown is not None:
+        options.markdown.write_text(page(lines, where))
+    return 1 if any("error" in line for line in lines) else 0
 
 
 if __name__ == "__main__":

@@ -98,7 +98,8 @@ def test_a_failed_comparison_is_a_line_and_an_exit_code(monkeypatch, capsys, tmp
         raise AssertionError("results differ")
 
     monkeypatch.setitem(command_line.BENCHMARKS, "import", unequal)
-    assert command_line.main(["import", "--cache", str(tmp_path)]) == 1
+    assert command_line.main(["import", "--cache", str(tmp_path), "--markdown", str(tmp_path / "page.md")]) == 1
+    assert "| import | results differ | | | | | FAIL |" in (tmp_path / "page.md").read_text()
     first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert first["benchmark"] == "first"
     assert second["error"] == "results differ"

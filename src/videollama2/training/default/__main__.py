@@ -25,6 +25,7 @@ def _recipe(overrides: list[str] | None) -> Recipe:
     return recipe
 
 
+MODES = ["both", "blind", "video", "audio"]
 SET = Annotated[list[str] | None, typer.Option("--set", help="recipe setting, key=value; may be repeated")]
 
 
@@ -78,6 +79,7 @@ def evaluate(
     work: WORK = Path("out/default"),
     split: str = "test",
     limit: int = 300,
+    modes: Annotated[list[str], typer.Option("--mode", help="both, video, audio, blind; may be repeated")] = MODES,
     weights: Path | None = None,
     out: Path | None = None,
     set_: SET = None,
@@ -90,9 +92,10 @@ def evaluate(
     recipe = _recipe(set_)
     parts = language_parts(recipe, weights or work / "language" / "weights.safetensors")
     store = FeatureStore(work / "features", split)
-    report = {mode: run(parts, store, limit=limit, mode=mode) for mode in ("both", "video", "audio")}
-    report["blind"] = run(parts, store, limit=limit, blind=True)
-    print(json.dumps(report, indent=1))
+    report = {}
+    for mode in modes:
+        report[mode] = run(parts, store, limit=limit, mode=mode, blind=mode == "blind")
+        print(json.dumps({mode: report[mode]}), flush=True)
     (out or work / f"evaluation-{split}.json").write_text(json.dumps(report, indent=1))
 
 
