@@ -25,10 +25,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/python -m videollama2.cli.main fetch-default
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m "not slow and not default_model"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not default_model"
 
 check: $(STAMP)
 	$(BIN)/ruff check .
