@@ -14,7 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from videollama2.errors import RequestError
-from videollama2.training.recipe_reading import merge, nearest, plain, read_dataclass, read_overrides, read_yaml
+from videollama2.training.recipe_reading import (
+    between,
+    merge,
+    nearest,
+    one_of,
+    plain,
+    positive,
+    read_dataclass,
+    read_overrides,
+    read_yaml,
+)
 
 PART_NAMES = ("vision_tower", "connector", "audio_tower", "audio_projector", "language_model")
 LABELS = ("plain", "chat")
@@ -44,7 +54,7 @@ class Compose:
     num_frames: int = 16
 
     def __post_init__(self) -> None:
-        _between("model.compose.num_frames", self.num_frames, 1, 32)
+        between("model.compose.num_frames", self.num_frames, 1, 32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +106,11 @@ class Lora:
     quantize: str | None = None
 
     def __post_init__(self) -> None:
-        _between("lora.r", self.r, 1, 4096)
-        _positive("lora.alpha", self.alpha)
-        _between("lora.dropout", self.dropout, 0.0, 0.999)
+        between("lora.r", self.r, 1, 4096)
+        positive("lora.alpha", self.alpha)
+        between("lora.dropout", self.dropout, 0.0, 0.999)
         if self.quantize is not None:
-            _one_of("lora.quantize", self.quantize, ("nf4",))
+            one_of("lora.quantize", self.quantize, ("nf4",))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,9 +147,9 @@ class DataFile:
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        _positive("data.weight", self.weight)
+        positive("data.weight", self.weight)
         if self.limit is not None:
-            _between("data.limit", self.limit, 1, 10**12)
+            between("data.limit", self.limit, 1, 10**12)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,8 +169,8 @@ class Batch:
     group_by_length: bool = True
 
     def __post_init__(self) -> None:
-        _between("batch.samples", self.samples, 1, 10**7)
-        _between("batch.micro", self.micro, 1, 10**5)
+        between("batch.samples", self.samples, 1, 10**7)
+        between("batch.micro", self.micro, 1, 10**5)
         if self.micro > self.samples:
             raise RequestError(
                 f"batch.micro is {self.micro} and batch.samples {self.samples}; choose micro <= samples."
@@ -190,15 +200,15 @@ class Schedule:
     betas: tuple[float, float] = (0.9, 0.999)
 
     def __post_init__(self) -> None:
-        _positive("schedule.epochs", self.epochs)
+        positive("schedule.epochs", self.epochs)
         if self.max_steps is not None:
-            _between("schedule.max_steps", self.max_steps, 1, 10**12)
-        _between("schedule.warmup_ratio", self.warmup_ratio, 0.0, 1.0)
-        _one_of("schedule.kind", self.kind, SCHEDULES)
-        _between("schedule.weight_decay", self.weight_decay, 0.0, 1e6)
-        _between("schedule.clip", self.clip, 0.0, 1e9)
+            between("schedule.max_steps", self.max_steps, 1, 10**12)
+        between("schedule.warmup_ratio", self.warmup_ratio, 0.0, 1.0)
+        one_of("schedule.kind", self.kind, SCHEDULES)
+        between("schedule.weight_decay", self.weight_decay, 0.0, 1e6)
+        between("schedule.clip", self.clip, 0.0, 1e9)
         for beta in self.betas:
-            _between("schedule.betas", beta, 0.0, 0.999999)
+            between("schedule.betas", beta, 0.0, 0.999999)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,8 +226,8 @@ class Save:
     keep: int = 3
 
     def __post_init__(self) -> None:
-        _between("save.every", self.every, 0, 10**12)
-        _between("save.keep", self.keep, 1, 10**6)
+        between("save.every", self.every, 0, 10**12)
+        between("save.keep", self.keep, 1, 10**6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,8 +243,8 @@ class Faults:
     max_count: int = 100
 
     def __post_init__(self) -> None:
-        _between("faults.max_share", self.max_share, 0.0, 1.0)
-        _between("faults.max_count", self.max_count, 0, 10**12)
+        between("faults.max_share", self.max_share, 0.0, 1.0)
+        between("faults.max_count", self.max_count, 0, 10**12)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,7 +260,7 @@ class Log:
     every: int = 1
 
     def __post_init__(self) -> None:
-        _between("log.every", self.every, 1, 10**9)
+        between("log.every", self.every, 1, 10**9)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -325,16 +335,16 @@ class Recipe:
                 )
         if not self.train:
             raise RequestError("train names no part, so nothing would be learned; for example train.connector=1e-3.")
-        _one_of("labels", self.labels, LABELS)
-        _one_of("branch", self.branch, BRANCHES)
+        one_of("labels", self.labels, LABELS)
+        one_of("branch", self.branch, BRANCHES)
         if self.num_frames is not None:
-            _between("num_frames", self.num_frames, 1, 32)
-        _between("max_tokens", self.max_tokens, 8, 10**7)
-        _one_of("precision", self.precision, PRECISIONS)
-        _one_of("parallel", self.parallel, PARALLEL)
-        _between("processes", self.processes, 1, 10**6)
-        _between("workers", self.workers, 0, 1024)
-        _between("seed", self.seed, 0, 2**63 - 1)
+            between("num_frames", self.num_frames, 1, 32)
+        between("max_tokens", self.max_tokens, 8, 10**7)
+        one_of("precision", self.precision, PRECISIONS)
+        one_of("parallel", self.parallel, PARALLEL)
+        between("processes", self.processes, 1, 10**6)
+        between("workers", self.workers, 0, 1024)
+        between("seed", self.seed, 0, 2**63 - 1)
         if self.quantize and self.parallel in ("fsdp2", "zero3"):
             raise RequestError(
                 f"parallel {self.parallel} shards weights, which 4-bit ones are not made for; use ddp or zero2 with "
@@ -445,18 +455,3 @@ def _find(name: str, beside: Path | None) -> tuple[Path, str]:
     raise RequestError(
         f"There is no recipe {name!r}{nearest(name, shipped)}; see `videollama2 train --list`, or give a YAML file."
     )
-
-
-def _between(key: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise RequestError(f"{key} is {value}; choose a number from {low:g} to {high:g}.")
-
-
-def _positive(key: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise RequestError(f"{key} is {value}; choose a number above 0.")
-
-
-def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise RequestError(f"{key} is {value!r}{nearest(value, allowed)}; choose one of {', '.join(allowed)}.")

@@ -7,6 +7,7 @@ nearest one, a wrong type says what was given and what is wanted, and always und
 from __future__ import annotations
 
 import difflib
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -245,3 +246,21 @@ def _show(value: Any) -> str:
         value = asdict(value)
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def between(key: str, value: float, low: float, high: float) -> None:
+    """Refuses a number outside low..high, both included."""
+    if not low <= value <= high:
+        raise RequestError(f"{key} is {value}; choose a number from {low:g} to {high:g}.")
+
+
+def positive(key: str, value: float) -> None:
+    """Refuses a number that is not above 0."""
+    if not (math.isfinite(value) and value > 0):
+        raise RequestError(f"{key} is {value}; choose a number above 0.")
+
+
+def one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Refuses a word that is not among the allowed ones."""
+    if value not in allowed:
+        raise RequestError(f"{key} is {value!r}{nearest(value, allowed)}; choose one of {', '.join(allowed)}.")
