@@ -83,7 +83,10 @@ def read_dataclass(cls: type[T], value: Any, key: str) -> T:
     for name, item in known.items():
         if item.default is MISSING and item.default_factory is MISSING and item.name not in given:
             raise RequestError(f"{_dotted(key, name)} is missing; every recipe needs it.")
-    return cls(**given)
+    try:
+        return cls(**given)
+    except RequestError as error:
+        raise error if not key or key in str(error) else RequestError(f"{key}: {error}") from error
 
 
 def read_value(hint: Any, value: Any, key: str) -> Any:
