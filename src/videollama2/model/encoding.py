@@ -82,6 +82,11 @@ def frame_features(tower: VisionTower, connector: Connector, pixels_f3ss: Tensor
     return VisionFeatures(grid=torch.cat(chunks), tags=features.tags)
 
 
+def cached_frames(connector: Connector, features: Sequence[Tensor]) -> VisionFeatures:
+    """The same from what the tower gave for each item, [T_i, H, W, D]."""
+    return VisionFeatures(grid=connector.frame_stage(torch.cat(list(features))))
+
+
 def join_frames(
     connector: Connector, grid_fhwc: Tensor, num_frames: Sequence[int], is_image: Sequence[bool], image_frames: int
 ) -> list[Tensor]:
@@ -151,6 +156,32 @@ def check_visual(
             f"frames have shape {tuple(pixels_f3ss.shape[1:])} but the vision tower takes"
             f" (3, {image_size}, {image_size}); use this model's own processor."
         )
+
+
+def check_features(
+    features: Sequence[Tensor], is_image: Sequence[bool], tower: VisionTower, num_tags: int
+) -> list[int]:
+    """Check features of a tower that were computed before, one [T_i, H, W, D] for each item; return each T_i.
+
+    Raises:
+        RequestError: naming what does not fit.
+    """
+    if num_tags:
+        raise RequestError("a model with tag tokens needs pixel_values; features of its tower alone do not hold tags.")
+    wanted = (*tower.grid_size, tower.hidden_size)
+    for item in features:
+        if item.ndim != 4 or item.shape[1:] != wanted or len(item) < 1:
+            raise RequestError(
+                f"frame_features of shape {tuple(item.shape)} do not fit the vision tower, which gives"
+                f" (frames, {', '.join(map(str, wanted))}); compute them with this model's own tower."
+            )
+    counts = [len(item) for item in features]
+    if len(counts) != len(is_image) or any(image and n != 1 for n, image in zip(counts, is_image)):
+        raise RequestError(
+            f"frame_features of {counts} frames do not fit {len(is_image)} items of which {sum(is_image)} are images;"
+            " give one entry for each item, of one frame for an image."
+        )
+    return counts
 
 
 def arrange(

@@ -20,7 +20,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 from ..errors import RequestError
 from . import encoding
 from .configuration import VideoLLaMA2Config
-from .splice import PaddingSide, Spliced, position_ids_of, sentinels_of, splice
+from .past import past_length, with_past
+from .splice import PaddingSide, Spliced, packed_position_ids, position_ids_of, sentinels_of, splice
 
 # Arguments that carry media; forward and generate take them all.
 MEDIA_ARGUMENTS = (
@@ -30,6 +31,8 @@ MEDIA_ARGUMENTS = (
     "audio_lengths",
     "video_has_audio",
     "media_embeds",
+    "frame_features",
+    "audio_features",
 )
 
 
@@ -112,7 +115,11 @@ class VideoLLaMA2Model(VideoLLaMA2PreTrainedModel):
         self.language_model.set_input_embeddings(value)
 
     def encode_visual(
-        self, pixel_values: Tensor, num_frames: Tensor | Sequence[int], is_image: Sequence[bool]
+        self,
+        pixel_values: Tensor | None,
+        num_frames: Tensor | Sequence[int] | None,
+        is_image: Sequence[bool],
+        frame_features: Sequence[Tensor] | None = None,
     ) -> list[Tensor]:
         """Tokens of images and videos.
 
@@ -122,6 +129,7 @@ class VideoLLaMA2Model(VideoLLaMA2PreTrainedModel):
             pixel_values: frames of all items one after another, [F, 3, S, S].
             num_frames: frames of each item, 1 for an image.
             is_image: which items are images.
+            frame_features: what the vision tower gave for each item, [T_i, H, W, D], in place of the first two.
 
         Returns:
             [N_i, E] of each item: tag tokens where the model has them, then the connector's.
@@ -131,13 +139,23 @@ class VideoLLaMA2Model(VideoLLaMA2PreTrainedModel):
         """
         if self.config.vision_config is None:
             raise RequestError("this model has no vision tower; ask it about text or sound, or load another model.")
-        counts = [int(n) for n in num_frames]
         images = [bool(image) for image in is_image]
-        encoding.check_visual(pixel_values, counts, images, self.vision_tower.image_size)
+        if frame_features is not None:
+            counts = encoding.check_features(frame_features, images, self.vision_tower, self._num_tags())
+        else:
+            assert pixel_values is not None
+            assert num_frames is not None
+            counts = [int(n) for n in num_frames]
+            encoding.check_visual(pixel_values, counts, images, self.vision_tower.image_size)
         if not counts:
             return []
-        pixel_values = pixel_values.to(next(self.vision_tower.parameters()))
-        frames = encoding.frame_features(self.vision_tower, self.mm_projector, pixel_values)
+        if frame_features is not None:
+            like = next(self.mm_projector.parameters())
+            frames = encoding.cached_frames(self.mm_projector, [item.to(like) for item in frame_features])
+        else:
+            assert pixel_values is not None
+            pixel_values = pixel_values.to(next(self.vision_tower.parameters()))
+            frames = encoding.frame_features(self.vision_tower, self.mm_projector, pixel_values)
         copies = int(self.config.num_frames or 1)
         tokens = encoding.join_frames(self.mm_projector, frames.grid, counts, images, copies)
         if self.tag_embeddings is None:
@@ -146,12 +164,18 @@ class VideoLLaMA2Model(VideoLLaMA2PreTrainedModel):
         tags = encoding.tags_of_items(self.mm_projector, frames.tags, self.tag_embeddings, counts, images, copies)
         return [torch.cat([tag.to(token), token]) for tag, token in zip(tags, tokens)]
 
-    def encode_audio(self, audio_values: Tensor, audio_lengths: Tensor | Sequence[int] | None = None) -> list[Tensor]:
+    def encode_audio(
+        self,
+        audio_values: Tensor | None,
+        audio_lengths: Tensor | Sequence[int] | None = None,
+        audio_features: Sequence[Tensor] | None = None,
+    ) -> list[Tensor]:
         """Tokens of sounds.
 
         Args:
             audio_values: fbank or log-mel of all sounds, [A, S, M], zero-padded to the longest.
             audio_lengths: true steps of each, [A]; None: all are S long.
+            audio_features: what the audio tower gave for each sound, [N_i, D], in place of the first two.
 
         Returns:
             [N_i, E] of each sound.
@@ -161,6 +185,10 @@ class VideoLLaMA2Model(VideoLLaMA2PreTrainedModel):
         """
         if self.config.audio_config is None:
             raise RequestError("this model has no audio tower; leave the sound out or load an audio-visual model.")
+        if audio_features is not None:
+            like = next(self.mm_projector_a.parameters())
+            return [self.mm_projector_a(item_nd.to(like)) for item_nd in audio_features]
+        assert audio_values is not None
         if audio_lengths is None:
             audio_lengths = [audio_values.shape[1]] * len(audio_values)
         lengths = torch.as_tensor(audio_lengths, dtype=torch.long)
@@ -183,8 +211,13 @@ class VideoLLaMA2Model(VideoLLaMA2PreTrainedModel):
         audio_lengths: Tensor | None = None,
         video_has_audio: Tensor | None = None,
         media_embeds: Sequence[Tensor] | None = None,
+        frame_features: Sequence[Tensor] | None = None,
+        audio_features: Sequence[Tensor] | None = None,
+        segment_ids: Tensor | None = None,
     ) -> Spliced:
         """Encode the media, unless given encoded, and put them in place of the sentinels of `input_ids` [B, L].
+
+        `forward` describes the arguments.
 
         Raises:
             RequestError: numbers of placeholders and media that do not fit.
@@ -192,18 +225,20 @@ class VideoLLaMA2Model(VideoLLaMA2PreTrainedModel):
         sentinels = sentinels_of(input_ids, attention_mask)
         if media_embeds is None:
             images = encoding.images_among(sentinels)
-            if pixel_values is None:
+            given = num_frames if frame_features is None else frame_features
+            if pixel_values is None and frame_features is None:
                 visual: list[Tensor] = []
-            elif num_frames is None:
+            elif given is None:
                 raise RequestError("pixel_values came without num_frames; give the number of frames of each item.")
-            elif len(num_frames) != len(images):
+            elif len(given) != len(images):
                 raise RequestError(
-                    f"the prompt's placeholders ask for {len(images)} images and videos but {len(num_frames)} were"
+                    f"the prompt's placeholders ask for {len(images)} images and videos but {len(given)} were"
                     " given; give one for each placeholder."
                 )
             else:
-                visual = self.encode_visual(pixel_values, num_frames, images)
-            audio = self.encode_audio(audio_values, audio_lengths) if audio_values is not None else []
+                visual = self.encode_visual(pixel_values, num_frames, images, frame_features)
+            heard = audio_values is not None or audio_features is not None
+            audio = self.encode_audio(audio_values, audio_lengths, audio_features) if heard else []
             flags = [False] * len(visual) if video_has_audio is None else [bool(flag) for flag in video_has_audio]
             media_embeds = encoding.arrange(sentinels, visual, audio, flags)
         embedding = self.get_input_embeddings()
@@ -212,7 +247,7 @@ class VideoLLaMA2Model(VideoLLaMA2PreTrainedModel):
         scale = getattr(embedding, "embed_scale", None)
         if scale is not None:
             media_embeds = [item_ne * torch.as_tensor(scale, dtype=item_ne.dtype) for item_ne in media_embeds]
-        return splice(input_ids, media_embeds, embedding, attention_mask, labels, padding_side)
+        return splice(input_ids, media_embeds, embedding, attention_mask, labels, padding_side, segment_ids)
 
     def forward(
         self,
@@ -222,14 +257,22 @@ class VideoLLaMA2Model(VideoLLaMA2PreTrainedModel):
         past_key_values: Any = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
+        segment_ids: Tensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
-        """Hidden states of a batch; media arguments as in `VideoLLaMA2ForConditionalGeneration.forward`."""
+        """Hidden states of a batch; arguments as in `VideoLLaMA2ForConditionalGeneration.forward`.
+
+        With `segment_ids` ([B, L], with `inputs_embeds` [B, P]) attention stays inside each segment.
+        """
         media = {name: kwargs.pop(name) for name in MEDIA_ARGUMENTS if name in kwargs}
         if inputs_embeds is None:
             assert input_ids is not None
-            spliced = self.splice_media(input_ids, attention_mask, **media)
+            spliced = self.splice_media(input_ids, attention_mask, segment_ids=segment_ids, **media)
             inputs_embeds, attention_mask = spliced.inputs_embeds, spliced.attention_mask
+            segment_ids = spliced.segment_ids
+        if segment_ids is not None:
+            # With a mask or a cache, transformers would not look for segments in the positions.
+            position_ids, attention_mask, use_cache = packed_position_ids(segment_ids), None, False
         if position_ids is None and attention_mask is not None and attention_mask.ndim == 2:
             position_ids = position_ids_of(attention_mask)[:, -inputs_embeds.shape[1] :]
         return self.language_model(
@@ -275,15 +318,13 @@ class VideoLLaMA2ForConditionalGeneration(VideoLLaMA2PreTrainedModel, Generation
         """Replace the output head."""
         self.lm_head = new_embeddings
 
-    def encode_visual(
-        self, pixel_values: Tensor, num_frames: Tensor | Sequence[int], is_image: Sequence[bool]
-    ) -> list[Tensor]:
+    def encode_visual(self, *args: Any, **kwargs: Any) -> list[Tensor]:
         """See `VideoLLaMA2Model.encode_visual`."""
-        return self.model.encode_visual(pixel_values, num_frames, is_image)
+        return self.model.encode_visual(*args, **kwargs)
 
-    def encode_audio(self, audio_values: Tensor, audio_lengths: Tensor | Sequence[int] | None = None) -> list[Tensor]:
+    def encode_audio(self, *args: Any, **kwargs: Any) -> list[Tensor]:
         """See `VideoLLaMA2Model.encode_audio`."""
-        return self.model.encode_audio(audio_values, audio_lengths)
+        return self.model.encode_audio(*args, **kwargs)
 
     def forward(
         self,
@@ -301,6 +342,9 @@ class VideoLLaMA2ForConditionalGeneration(VideoLLaMA2PreTrainedModel, Generation
         audio_lengths: Tensor | None = None,
         video_has_audio: Tensor | None = None,
         media_embeds: Sequence[Tensor] | None = None,
+        frame_features: Sequence[Tensor] | None = None,
+        audio_features: Sequence[Tensor] | None = None,
+        segment_ids: Tensor | None = None,
         padding_side: PaddingSide = "right",
         return_dict: bool | None = None,
         **kwargs: Any,
@@ -322,6 +366,12 @@ class VideoLLaMA2ForConditionalGeneration(VideoLLaMA2PreTrainedModel, Generation
             audio_lengths: true steps of each, [A].
             video_has_audio: whether a visual item's sound is the next sound, [V]; None: none has.
             media_embeds: features already encoded, one [N_i, E] for each sentinel, in place of the five above.
+            frame_features: the vision tower's grids, [T_i, H, W, D] for each visual item, in place of `pixel_values`
+                and `num_frames`; connector and head run as ever.
+            audio_features: the audio tower's features, [N_i, D] for each sound, in place of `audio_values` and
+                `audio_lengths`.
+            segment_ids: packed rows: which sample an id belongs to, 1 and up, 0 at padding, [B, L]. Positions start
+                anew at each segment and segments do not see one another; not with a cache.
             padding_side: where spliced rows are filled.
             return_dict: False returns a tuple.
             kwargs: passed on to the language model and the loss (`num_items_in_batch`).
@@ -336,38 +386,39 @@ class VideoLLaMA2ForConditionalGeneration(VideoLLaMA2PreTrainedModel, Generation
             if input_ids is None:
                 raise RequestError("forward needs input_ids or inputs_embeds.")
             # In a decoding step there is nothing to splice, and looking for sentinels would stall a GPU.
-            if (
-                past_key_values is None
-                or pixel_values is not None
-                or audio_values is not None
-                or media_embeds is not None
-            ):
+            given = (pixel_values, audio_values, media_embeds, frame_features, audio_features)
+            if past_key_values is None or any(medium is not None for medium in given):
                 spliced = self.model.splice_media(
                     input_ids,
                     # With a cache the mask covers the past too; the splice needs the part of the new ids.
                     attention_mask if attention_mask is None else attention_mask[:, -input_ids.shape[1] :],
                     labels,
                     padding_side,
-                    pixel_values,
-                    num_frames,
-                    audio_values,
-                    audio_lengths,
-                    video_has_audio,
-                    media_embeds,
+                    pixel_values=pixel_values,
+                    num_frames=num_frames,
+                    audio_values=audio_values,
+                    audio_lengths=audio_lengths,
+                    video_has_audio=video_has_audio,
+                    media_embeds=media_embeds,
+                    frame_features=frame_features,
+                    audio_features=audio_features,
+                    segment_ids=segment_ids,
                 )
+                segment_ids = spliced.segment_ids
                 inputs_embeds, labels = spliced.inputs_embeds, spliced.labels
                 past_mask = None if attention_mask is None else attention_mask[:, : -input_ids.shape[1]].bool()
-                attention_mask = _with_past(spliced.attention_mask, past_mask, _past_length(past_key_values))
+                attention_mask = with_past(spliced.attention_mask, past_mask, past_length(past_key_values))
             else:
                 inputs_embeds = self.get_input_embeddings()(input_ids)
-        language_kwargs = {k: v for k, v in kwargs.items() if k != "num_items_in_batch"}
+        loss_kwargs = {name: kwargs.pop(name) for name in ("num_items_in_batch",) if name in kwargs}
         outputs = self.model(
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
             position_ids=position_ids,
             past_key_values=past_key_values,
             use_cache=use_cache,
-            **language_kwargs,
+            segment_ids=segment_ids,
+            **kwargs,
         )
         hidden_bpe = outputs.last_hidden_state
         if labels is None:
@@ -376,9 +427,7 @@ class VideoLLaMA2ForConditionalGeneration(VideoLLaMA2PreTrainedModel, Generation
         logits_bpy = self._logits(hidden_bpe)
         loss = None
         if labels is not None:
-            loss = self.loss_function(
-                logits=logits_bpy, labels=labels, vocab_size=logits_bpy.shape[-1], **_loss_kwargs(kwargs)
-            )
+            loss = self.loss_function(logits=logits_bpy, labels=labels, vocab_size=logits_bpy.shape[-1], **loss_kwargs)
         result = CausalLMOutputWithPast(
             loss=loss,
             logits=logits_bpy,
@@ -402,12 +451,6 @@ class VideoLLaMA2ForConditionalGeneration(VideoLLaMA2PreTrainedModel, Generation
         attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         past_key_values: Any = None,
-        pixel_values: Tensor | None = None,
-        num_frames: Tensor | None = None,
-        audio_values: Tensor | None = None,
-        audio_lengths: Tensor | None = None,
-        video_has_audio: Tensor | None = None,
-        media_embeds: Sequence[Tensor] | None = None,
         **kwargs: Any,
     ) -> Any:
         """Generate text; returns the new tokens only (as the official model does), [B, new].
@@ -422,19 +465,14 @@ class VideoLLaMA2ForConditionalGeneration(VideoLLaMA2PreTrainedModel, Generation
             inputs_embeds: embeddings [B, P, E] instead of `input_ids` and media (`attention_mask` then [B, P] or
                 [B, past + P]).
             past_key_values: cache of an earlier call, to which the ids or embeddings given here are the continuation.
-            pixel_values: see `forward`, likewise the following.
-            num_frames: see `forward`.
-            audio_values: see `forward`.
-            audio_lengths: see `forward`.
-            video_has_audio: see `forward`.
-            media_embeds: see `forward`.
-            kwargs: everything that `GenerationMixin.generate` takes.
+            kwargs: media as in `forward`, and everything that `GenerationMixin.generate` takes.
 
         Raises:
             RequestError: no input, or numbers of placeholders and media that do not fit.
         """
+        media = {name: kwargs.pop(name) for name in MEDIA_ARGUMENTS if name in kwargs}
         input_ids = inputs if input_ids is None else input_ids
-        past = _past_length(past_key_values)
+        past = past_length(past_key_values)
         past_mask = None
         if inputs_embeds is None:
             if input_ids is None:
@@ -442,18 +480,7 @@ class VideoLLaMA2ForConditionalGeneration(VideoLLaMA2PreTrainedModel, Generation
             length = input_ids.shape[1]
             if attention_mask is not None and attention_mask.shape[1] > length:
                 past_mask, attention_mask = attention_mask[:, :-length].bool(), attention_mask[:, -length:]
-            spliced = self.model.splice_media(
-                input_ids,
-                attention_mask,
-                None,
-                "left",
-                pixel_values,
-                num_frames,
-                audio_values,
-                audio_lengths,
-                video_has_audio,
-                media_embeds,
-            )
+            spliced = self.model.splice_media(input_ids, attention_mask, None, "left", **media)
             inputs_embeds, attention_mask = spliced.inputs_embeds, spliced.attention_mask
         elif attention_mask is None:
             attention_mask = torch.ones(inputs_embeds.shape[:2], dtype=torch.bool, device=inputs_embeds.device)
@@ -467,22 +494,5 @@ class VideoLLaMA2ForConditionalGeneration(VideoLLaMA2PreTrainedModel, Generation
             kwargs["past_key_values"] = past_key_values
         elif past_key_values is not None:
             kwargs["past_key_values"] = past_key_values
-        mask = _with_past(attention_mask.bool(), past_mask, past)
+        mask = with_past(attention_mask.bool(), past_mask, past)
         return super().generate(inputs_embeds=inputs_embeds, attention_mask=mask.long(), **kwargs)  # type: ignore[misc]
-
-
-def _past_length(past_key_values: Any) -> int:
-    return 0 if past_key_values is None else int(past_key_values.get_seq_length())
-
-
-def _with_past(mask_bp: Tensor, past_mask: Tensor | None, past: int) -> Tensor:
-    """Put the mask of cached positions, all visible unless given, before that of the new ones."""
-    if past == 0:
-        return mask_bp
-    if past_mask is None or past_mask.shape[1] != past:
-        past_mask = mask_bp.new_ones(mask_bp.shape[0], past)
-    return torch.cat([past_mask.to(mask_bp), mask_bp], dim=1)
-
-
-def _loss_kwargs(kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in kwargs.items() if k == "num_items_in_batch"}
