@@ -36,6 +36,8 @@ BACKBONES = {
 DEFAULT_MODEL_NAME = "videollama2-default"
 DEFAULT_MODEL_FAMILY = "videollama2-default, the small demonstration model"
 CONNECTOR_FILES = ("mm_projector.bin", "mm_projector_a.bin")
+# Parts that a stage trained alone, beside the connectors: the official audio stage leaves its tower so.
+PART_FILES = (*CONNECTOR_FILES, "audio_tower.bin")
 NON_LORA = "non_lora_trainables.bin"
 PICKLE_SUFFIXES = (".pt", ".bin", ".pth")
 
@@ -53,10 +55,10 @@ class Detected:
         backbone: Language model family.
         modalities: Of text, image, video, audio: what the model takes.
         weights: Files of the full weights.
-        connectors: `mm_projector.bin`, `mm_projector_a.bin`, those that are there.
+        connectors: `mm_projector.bin`, `mm_projector_a.bin`, `audio_tower.bin` (or safetensors), those that are there.
         adapter: The LoRA weights.
         adapter_config: `adapter_config.json`.
-        non_lora: `non_lora_trainables.bin`.
+        non_lora: `non_lora_trainables.bin` (or safetensors).
         notes: What was seen and left aside.
     """
 
@@ -121,13 +123,13 @@ def detect(path: Path) -> Detected:
     if not model_type.startswith("videollama2"):
         raise CheckpointError(_not_ours(path, config, model_type))
     weights = list_full_weights(path)
-    connectors = tuple(path / name for name in CONNECTOR_FILES if (path / name).is_file())
+    connectors = tuple(file for name in PART_FILES if (file := find_either(path, name)) is not None)
     notes = weights.notes
     if weights.files or weights.missing:
         kind = OURS if is_our_config(config) else OFFICIAL
         if connectors:
             names = " and ".join(file.name for file in connectors)
-            notes += (f"{names} is left aside: the full weights hold the connectors",)
+            notes += (f"{names} is left aside: the full weights hold the same parts",)
             connectors = ()
     elif connectors:
         kind = OFFICIAL_BASE
@@ -144,6 +146,12 @@ def detect(path: Path) -> Detected:
     return Detected(
         kind=kind, path=path, config=config, weights=weights, connectors=connectors, notes=notes, **describe(config)
     )
+
+
+def find_either(folder: Path, name: str) -> Path | None:
+    """A part's file in a folder, as safetensors or, failing that, under its official name; None without either."""
+    names = (Path(name).with_suffix(".safetensors").name, name)
+    return next((folder / each for each in names if (folder / each).is_file()), None)
 
 
 def is_our_config(config: dict[str, Any]) -> bool:
@@ -206,10 +214,11 @@ def _detect_lora(path: Path, adapter: Path | None, adapter_config_path: Path) ->
     notes: tuple[str, ...] = ()
     if all((path / name).is_file() for name in ADAPTER_WEIGHTS):
         notes = (f"{ADAPTER_WEIGHTS[1]} is left aside: safetensors come first",)
-    non_lora = path / NON_LORA
+    non_lora = find_either(path, NON_LORA)
     config_path = path / "config.json"
     config = read_json(config_path) if config_path.is_file() else {}
     common: dict[str, Any] = {"path": path, "config": config, "adapter": adapter, "adapter_config": adapter_config}
+    common["non_lora"] = non_lora
     if not config or is_our_config(config):
         described = describe(config) if config else {}
         return Detected(kind=OURS_LORA, notes=notes, **common, **described)
@@ -218,11 +227,11 @@ def _detect_lora(path: Path, adapter: Path | None, adapter_config_path: Path) ->
             f"The LoRA in {path} is for model_type {config.get('model_type')!r}, not for VideoLLaMA 2; "
             "give a LoRA that was trained on a VideoLLaMA 2 model."
         )
-    if not non_lora.is_file():
+    if non_lora is None:
         raise MissingFilesError(
             f"No {NON_LORA} in the LoRA checkpoint {path}: it holds the trained connector; download it."
         )
-    return Detected(kind=OFFICIAL_LORA, non_lora=non_lora, notes=notes, **common, **describe(config))
+    return Detected(kind=OFFICIAL_LORA, notes=notes, **common, **describe(config))
 
 
 def _not_ours(path: Path, config: dict[str, Any], model_type: str) -> str:

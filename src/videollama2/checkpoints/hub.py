@@ -31,7 +31,13 @@ SMALL_FILES = (
     "merges.txt",
     "chat_template*",
 )
-OTHER_WEIGHTS = ("mm_projector*.bin", "adapter_config.json", "adapter_model.*", "non_lora_trainables.bin")
+OTHER_WEIGHTS = (
+    "mm_projector*.bin",
+    "mm_projector*.safetensors",
+    "adapter_config.json",
+    "adapter_model.*",
+    "non_lora_trainables.*",
+)
 # In the order of preference: only the first that the repository has is fetched.
 FULL_WEIGHT_SETS = (("model*.safetensors", "model.safetensors.index.json"), ("pytorch_model*.bin*",))
 TOWER_CONFIG_FILES = ("config.json", "preprocessor_config.json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,12 +117,54 @@ def load_checkpoint(
         raise CheckpointError(
             f"{path_or_id} is a BEATs audio tower alone; give the folder of a whole VideoLLaMA 2 checkpoint."
         )
+    return load_resolved(
+        resolved,
+        str(path_or_id),
+        device=device,
+        dtype=dtype,
+        attn_implementation=attn_implementation,
+        quantization=quantization,
+        strict=strict,
+        merge_lora=merge_lora,
+        progress=progress,
+    )
+
+
+def load_resolved(
+    resolved: Resolved,
+    name: str,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | str | None = None,
+    attn_implementation: str | None = None,
+    quantization: str | None = None,
+    strict: bool = True,
+    merge_lora: bool = True,
+    progress: Progress | None = None,
+    amend: Callable[[Any, Sources], None] | None = None,
+) -> LoadedCheckpoint:
+    """Loads a checkpoint whose files were found; arguments and errors as `load_checkpoint`.
+
+    Args:
+        resolved: The files.
+        name: What to call the checkpoint in errors.
+        device: See `load_checkpoint`, as the following.
+        dtype: See `load_checkpoint`.
+        attn_implementation: See `load_checkpoint`.
+        quantization: See `load_checkpoint`.
+        strict: See `load_checkpoint`.
+        merge_lora: See `load_checkpoint`.
+        progress: See `load_checkpoint`.
+        amend: Called with the empty model and the tensors on disk, to add tensors that no file has (fresh connectors).
+    """
     config, sources = read_config(resolved)
     chosen_dtype = pick_dtype(dtype, sources)
     quantizer = Quantizer(quantization, chosen_dtype, device) if quantization is not None else None
     model = build_empty(config, attn_implementation)
     if quantizer is not None:
         quantizer.prepare(model)
+    if amend is not None:
+        amend(model, sources)
     plan = make_plan(model, sources)
     report = fill(
         model,
@@ -134,13 +176,13 @@ def load_checkpoint(
         placer=quantizer.place if quantizer is not None else None,
         progress=progress,
     )
-    report.raise_faults(str(path_or_id), strict=strict)
+    report.raise_faults(name, strict=strict)
     model.tie_weights()
     move_buffers(model, device)
     empty = still_empty(model)
     assert not empty, f"no weight came for {empty}"
     tokenizer = load_tokenizer(resolved.tokenizer_folder or resolved.detected.path)
-    check_vocabulary(tokenizer, config, str(path_or_id))
+    check_vocabulary(tokenizer, config, name)
     model.config.dtype = chosen_dtype
     generation_config = read_generation_config(resolved, config)
     model.generation_config = generation_config

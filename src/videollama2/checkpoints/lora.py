@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from videollama2.checkpoints.keymaps import CHECKPOINT, canonical_name
 from videollama2.checkpoints.verify import check_tensor
 from videollama2.errors import CheckpointError
 
+_MAGNITUDE = re.compile(r"^(?P<module>.+)\.lora_magnitude_vector(\.default)?(\.weight)?$")
 _FACTOR = re.compile(r"^(?P<module>.+)\.lora_(?P<side>A|B)(\.default)?(\.weight)?$")
 
 
@@ -40,16 +41,18 @@ class Adapter:
         config: `adapter_config.json`.
         pairs: Canonical name of the weight -> its factors.
         others: Canonical name -> name in the file, of weights saved whole (modules_to_save, biases).
+        magnitudes: Canonical name of the weight -> name in the file of its outputs' lengths (DoRA).
     """
 
     weights: WeightSet
     config: dict[str, Any]
     pairs: dict[str, LoraPair]
     others: dict[str, str]
+    magnitudes: dict[str, str] = field(default_factory=dict)
 
     def faults(self) -> dict[str, str]:
         """What is wrong with the values of its factors: name in the file -> fault."""
-        names = [name for pair in self.pairs.values() for name in (pair.a, pair.b)]
+        names = [name for pair in self.pairs.values() for name in (pair.a, pair.b)] + list(self.magnitudes.values())
         checked = {name: check_tensor(name, self.weights.load(name)) for name in names}
         return {name: fault for name, fault in checked.items() if fault is not None}
 
@@ -61,6 +64,13 @@ class Adapter:
         product = self.weights.load(pair.b).float() @ self.weights.load(pair.a).float()
         return (product.T if self.config.get("fan_in_fan_out") else product) * pair.scale
 
+    def rescale(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        """DoRA's last step: each output (row) of a changed weight at its trained length; others as they are."""
+        if name not in self.magnitudes:
+            return tensor
+        length = self.weights.load(self.magnitudes[name]).float().reshape(-1)
+        return tensor * (length / tensor.norm(dim=1))[:, None]
+
 
 def open_adapter(weights: WeightSet, config: Mapping[str, Any]) -> Adapter:
     """Reads the structure of a LoRA adapter.
@@ -70,16 +80,18 @@ def open_adapter(weights: WeightSet, config: Mapping[str, Any]) -> Adapter:
         config: `adapter_config.json`.
 
     Raises:
-        CheckpointError: If it is not a plain LoRA (DoRA, other peft types), or a factor lacks its partner.
+        CheckpointError: If it is of another peft type, a factor lacks its partner, or a DoRA its lengths.
     """
     config = dict(config)
     if str(config.get("peft_type", "LORA")).upper() != "LORA":
         raise CheckpointError(f"The adapter is of type {config['peft_type']}; only LoRA can be loaded.")
-    if config.get("use_dora"):
-        raise CheckpointError("The adapter is a DoRA, which cannot be loaded; merge it into its base with peft first.")
     factors: dict[str, dict[str, str]] = {}
     others: dict[str, str] = {}
+    magnitudes: dict[str, str] = {}
     for name in weights:
+        if (length := _MAGNITUDE.match(name)) is not None:
+            magnitudes[canonical_name(length["module"] + ".weight", CHECKPOINT)] = name
+            continue
         match = _FACTOR.match(name)
         if match is None:
             if "lora_" in name:
@@ -93,11 +105,16 @@ def open_adapter(weights: WeightSet, config: Mapping[str, Any]) -> Adapter:
     alone = [target for target, sides in factors.items() if set(sides) != {"A", "B"}]
     if alone:
         raise CheckpointError(f"The adapter has only one of the two LoRA factors for {alone[0]}; download it again.")
+    unlike = sorted(set(factors) ^ set(magnitudes)) if config.get("use_dora") or magnitudes else []
+    if unlike:
+        raise CheckpointError(f"The adapter is a DoRA but lacks factors or lengths for {unlike[0]}; download it again.")
+    if magnitudes and config.get("fan_in_fan_out"):
+        raise CheckpointError("The adapter is a DoRA of transposed layers, which no model of ours has; give another.")
     pairs = {
         target: LoraPair(a=sides["A"], b=sides["B"], scale=_scale(config, target, weights[sides["A"]].shape[0]))
         for target, sides in factors.items()
     }
-    return Adapter(weights=weights, config=config, pairs=pairs, others=others)
+    return Adapter(weights=weights, config=config, pairs=pairs, others=others, magnitudes=magnitudes)
 
 
 def _scale(config: Mapping[str, Any], target: str, rank: int) -> float:
@@ -148,6 +165,7 @@ def attach(model: torch.nn.Module, adapter: Adapter, targets: Mapping[str, str])
         alpha_pattern={name: scales[name] * ranks[name] for name in names.values()},
         lora_dropout=float(adapter.config.get("lora_dropout", 0.0)),
         fan_in_fan_out=bool(adapter.config.get("fan_in_fan_out", False)),
+        use_dora=bool(adapter.magnitudes),
     )
     wrapped = get_peft_model(model, config)  # type: ignore[arg-type]
     layers = dict(wrapped.named_modules())
@@ -157,5 +175,8 @@ def attach(model: torch.nn.Module, adapter: Adapter, targets: Mapping[str, str])
             pair = adapter.pairs[target]
             for factor, name in ((layer.lora_A, pair.a), (layer.lora_B, pair.b)):
                 factor["default"].weight.copy_(adapter.weights.load(name))
+            if target in adapter.magnitudes:
+                length = layer.lora_magnitude_vector["default"].weight
+                length.copy_(adapter.weights.load(adapter.magnitudes[target]).reshape(length.shape))
     wrapped.eval()
     return wrapped

@@ -83,8 +83,17 @@ class Resolved:
 
 
 @dataclass
-class _Search:
-    """One search: where to look, and what was missed on the way."""
+class Search:
+    """One search: where to look, and what was missed on the way.
+
+    Attributes:
+        folder: Of the checkpoint.
+        parts: Part -> its place, before any other.
+        offline: No downloads.
+        progress: Told of downloads.
+        missing: What was not found.
+        notes: What was chosen or left aside.
+    """
 
     folder: Path
     parts: Mapping[str, str | Path]
@@ -111,6 +120,19 @@ class _Search:
                 return hub.fetch(name, config_only=config_only, progress=self.progress)
         self.missing.append(f"{name} ({part.replace('_', ' ')})")
         return None
+
+    def raise_missing(self, what: str) -> None:
+        """Raises, with every name, if anything was not found.
+
+        Raises:
+            MissingFilesError: See above.
+        """
+        if self.missing:
+            how = "Downloads are off; run once without --offline" if self.offline else "Download or copy them"
+            raise MissingFilesError(
+                f"{len(self.missing)} files are missing for {what}: {'; '.join(self.missing)}. "
+                f"{how}, or give their places with `parts`."
+            )
 
 
 def find_local(name: str, folder: Path) -> Path | None:
@@ -146,9 +168,9 @@ def resolve(
     if unknown:
         raise CheckpointError(f"Unknown parts: {', '.join(unknown)}; known are {', '.join(PARTS)}.")
     offline = hub.is_offline(offline)
-    root = _local_root(str(path_or_id), offline, progress)
+    root = local_root(str(path_or_id), offline, progress)
     detected = detect(root)
-    search = _Search(folder=root, parts=parts, offline=offline, progress=progress)
+    search = Search(folder=root, parts=parts, offline=offline, progress=progress)
     search.missing += [str(root / name) for name in detected.weights.missing]
     if detected.kind == BEATS:
         return Resolved(detected=detected)
@@ -161,8 +183,8 @@ def resolve(
     vision = audio = None
     if detected.kind != OURS and not (detected.kind == OURS_LORA or (base is not None and base.detected.kind == OURS)):
         names = _names_in(detected, base)
-        vision = _find_vision(detected, names, search) or (base.vision if base is not None else None)
-        audio = _find_audio(detected, names, search) or (base.audio if base is not None else None)
+        vision = find_vision(detected, names, search) or (base.vision if base is not None else None)
+        audio = find_audio(detected, names, search) or (base.audio if base is not None else None)
 
     folders = [Path(parts["tokenizer"])] if "tokenizer" in parts else [root, *([base_folder] if base_folder else [])]
     tokenizer_folder = next((folder for folder in folders if has_tokenizer(folder)), None)
@@ -170,12 +192,7 @@ def resolve(
         tokenizer_folder = base.tokenizer_folder
     if tokenizer_folder is None:
         search.missing.append(f"{folders[0] / 'tokenizer.json'} or tokenizer.model (tokenizer)")
-    if search.missing:
-        how = "downloads are off; run once without --offline" if offline else "download or copy them"
-        raise MissingFilesError(
-            f"{len(search.missing)} files are missing for {path_or_id}: {'; '.join(search.missing)}. "
-            f"{how[0].upper()}{how[1:]}, or give their places with `parts`."
-        )
+    search.raise_missing(str(path_or_id))
     generation = next(
         (f / "generation_config.json" for f in (root, base_folder) if f and (f / "generation_config.json").is_file()),
         None,
@@ -192,7 +209,8 @@ def resolve(
     )
 
 
-def _local_root(path_or_id: str, offline: bool, progress: hub.Progress | None) -> Path:
+def local_root(path_or_id: str, offline: bool, progress: hub.Progress | None) -> Path:
+    """A folder here, or a snapshot of a hub repository, downloaded where that is allowed."""
     path = Path(path_or_id).expanduser()
     if path.exists():
         return path
@@ -208,7 +226,7 @@ def _local_root(path_or_id: str, offline: bool, progress: hub.Progress | None) -
     )
 
 
-def _find_base(detected: Detected, search: _Search) -> tuple[Resolved | None, WeightFileList, Path | None]:
+def _find_base(detected: Detected, search: Search) -> tuple[Resolved | None, WeightFileList, Path | None]:
     """What lies beneath a Base or LoRA checkpoint: a whole checkpoint of ours or the official kind, or a plain LLM."""
     name = detected.base_name
     if name is None and "language_model" not in search.parts:
@@ -252,20 +270,20 @@ def _check_same_backbone(detected: Detected, config: dict[str, Any], folder: Pat
 
 
 def _names_in(detected: Detected, base: Resolved | None) -> set[str]:
-    """Names of all tensors the checkpoint itself (and a whole checkpoint beneath it) holds."""
-    names: set[str] = set()
-    for item in (detected, *([base.detected] if base is not None else [])):
-        if item.weights.index is not None:
-            names |= set(index_files(item.weights.index))
-        else:
-            names |= set(WeightSet.open(item.weights.files))
-        extra = [path for path in (*item.connectors, item.non_lora) if path is not None]
-        for path in extra:
+    """Names of all tensors the checkpoint itself (and the checkpoints beneath it) hold."""
+    names: set[str] = set() if base is None else _names_in(base.detected, base.base)
+    if detected.weights.index is not None:
+        names |= set(index_files(detected.weights.index))
+    else:
+        names |= set(WeightSet.open(detected.weights.files))
+    for path in (*detected.connectors, detected.non_lora):
+        if path is not None:
             names |= set(WeightSet.open([path]))
     return names
 
 
-def _find_vision(detected: Detected, names: set[str], search: _Search) -> TowerPart | None:
+def find_vision(detected: Detected, names: set[str], search: Search) -> TowerPart | None:
+    """The vision tower a config names; with weights of its own where `names` has none."""
     name = detected.config.get("mm_vision_tower")
     if not name:
         return None
@@ -299,7 +317,8 @@ def _find_vision(detected: Detected, names: set[str], search: _Search) -> TowerP
     return TowerPart(name=name, config=config, preprocessor=pixels, weights=weights, source=f"read from {folder.name}")
 
 
-def _find_audio(detected: Detected, names: set[str], search: _Search) -> TowerPart | None:
+def find_audio(detected: Detected, names: set[str], search: Search) -> TowerPart | None:
+    """The audio tower a config names; with weights of its own where `names` has none."""
     name = detected.config.get("mm_audio_tower")
     if not name:
         return None

@@ -6,7 +6,9 @@ become one table, the upper file winning, with a note of what it replaced.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
@@ -56,7 +58,8 @@ class Sources:
                 f"The LoRA of {name} is for a weight of {list(delta.shape)}, the base has {list(tensor.shape)}; "
                 "give the base it was trained on with parts={'language_model': ...}."
             )
-        return tensor.float() + delta
+        assert self.adapter is not None
+        return self.adapter.rescale(name, tensor.float() + delta)
 
     def add(self, weights: WeightSet, origin: str, *, what: str) -> None:
         """Lays a file set over what is there.
@@ -73,6 +76,22 @@ class Sources:
             self.table[name] = (weights, raw)
         if replaced:
             self.notes.append(f"{what} replaces {replaced} weights of what lies beneath it")
+
+    def add_tensors(self, tensors: Mapping[str, torch.Tensor], *, what: str) -> None:
+        """Lays tensors in memory, by canonical name, over what is there.
+
+        Args:
+            tensors: Canonical name -> values.
+            what: What they are, for the note.
+        """
+        place = Path(what)
+        entries = {
+            name: TensorEntry(name=name, shape=tuple(tensor.shape), dtype=tensor.dtype, file=place)
+            for name, tensor in tensors.items()
+        }
+        weights = WeightSet(entries=entries, _open={place: dict(tensors)})
+        self.table.update({name: (weights, name) for name in tensors})
+        self.notes.append(what)
 
     def bias_copies(self) -> list[str]:
         """Canonical names of all copies of BEATs' shared position bias."""
@@ -91,7 +110,7 @@ def gather(resolved: Resolved) -> Sources:
     detected = resolved.detected
     sources = gather(resolved.base) if resolved.base is not None else Sources()
     sources.notes.extend(resolved.notes)
-    if sources.adapter is not None:
+    if sources.adapter is not None and detected.adapter is not None:
         raise CheckpointError(
             f"{detected.path} is a LoRA on top of another LoRA; merge the lower one first with `videollama2 merge`."
         )
