@@ -12,8 +12,10 @@ from PIL import Image, ImageDraw
 
 from videollama2.world.assets import Catalogue
 from videollama2.world.fetch_sounds import NUM_SAMPLES, write_sounds
+from videollama2.world.fetch_words import write_words
 from videollama2.world.nouns import NOUNS
 from videollama2.world.synth import SYNTHESISERS
+from videollama2.world.words import NEW_WORDS, WORDS
 
 SOUNDING = [
     "bell",
@@ -38,6 +40,14 @@ def _draw(noun: str, style: str, path: Path) -> None:
     image.save(path)
 
 
+def _utterance(word: str, split: str, voice: int) -> np.ndarray:
+    """A tone whose pitch is the word's, standing in for a voice."""
+    t = np.arange(8000) / 16000
+    pitch = 200 + zlib.crc32(word.encode()) % 2000
+    tone = np.sin(2 * np.pi * pitch * t) * (0.9 if split == "train" else 0.7) * np.hanning(8000) ** (1 + voice)
+    return (tone * 32767).astype(np.int16)
+
+
 @pytest.fixture(scope="session")
 def asset_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("assets")
@@ -54,6 +64,12 @@ def asset_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 wave = make(np.random.default_rng([number, len(split)]), NUM_SAMPLES)
                 waves.append((wave * 32767).astype(np.int16))
                 rows.append({"kind": kind, "split": split, "source": f"synthesised {number}"})
+    said = [(w, "train") for w in WORDS[:20]] + [(w, "test") for w in (*WORDS[:20], *NEW_WORDS[:6])]
+    write_words(
+        [{"word": word, "split": split, "voice": f"{split} {k}"} for word, split in said for k in range(2)],
+        [_utterance(word, split, k) for word, split in said for k in range(2)],
+        folder,
+    )
     index = {"version": 1, "nouns": nouns, "sounds": write_sounds(rows, waves, folder)}
     (folder / "index.json").write_text(json.dumps(index))
     return folder

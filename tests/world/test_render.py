@@ -1,3 +1,5 @@
+import zlib
+
 import av
 import numpy as np
 import pytest
@@ -87,6 +89,23 @@ def test_things_are_seen_in_their_time_only(catalogue):
             row, column = np.array(ndimage.center_of_mass(changed)) / 112
             assert abs(column - visible.start[0]) < 0.06
             assert abs(row - visible.start[1]) < 0.06
+
+
+def test_a_word_is_heard_where_and_as_often_as_said(catalogue):
+    times = set()
+    for index in range(40):
+        scene = make_scene(catalogue, "train", 5, index, "word")
+        wave = render_sound(scene, catalogue)
+        times.add(len(scene.sounds))
+        inside = np.zeros(len(wave), bool)
+        for sound in scene.sounds:
+            first, last = round(sound.start * len(wave)), round(sound.end * len(wave))
+            inside[first:last] = True
+            spectrum = np.abs(np.fft.rfft(wave[first:last]))
+            pitch = 200 + zlib.crc32(sound.text.encode()) % 2000  # what the stand-in for a voice says the word by
+            assert abs(spectrum.argmax() * 16000 / (last - first) - pitch * sound.speed) < 25
+        assert np.abs(wave[~inside]).max() < 6 * 10 ** (scene.noise_db / 20)
+    assert times == {1, 2}
 
 
 @pytest.mark.parametrize("kind", BACKGROUNDS)

@@ -102,6 +102,29 @@ def test_order_slots_follow_each_other_and_are_seen_by_eight_frames(catalogue):
     assert abs(alone[0] - alone[1]) < 4 * sum(alone.values()) ** 0.5
 
 
+def test_neither_an_unknown_nor_the_middle_frame_tells_the_place_in_a_sequence(catalogue):
+    rng = random.Random(1)
+    middle, unknown = Counter(), Counter()
+    for index in range(4000):
+        sprites = make_scene(catalogue, "train", 7, index, "sequence").sprites
+        assert [sprite.appear for sprite in sprites] == [0.0, *(sprite.disappear for sprite in sprites[:3])]
+        assert min(sprite.disappear - sprite.appear for sprite in sprites) > 0.135
+        for counts, moment in ((middle, 0.5), (unknown, rng.random())):
+            counts.update(k for k, s in enumerate(sprites) if s.appear <= moment < s.disappear)
+    for counts in (middle, unknown):
+        assert sum((counts[k] - 1000) ** 2 / 1000 for k in range(4)) < 16.3  # chi-square, p = 0.001
+
+
+def test_pairs_are_the_same_played_backwards(catalogue):
+    first, second = Counter(), Counter()
+    for index in range(3000):
+        a, b = make_scene(catalogue, "train", 7, index, "pair").sprites
+        first[round(a.disappear * 10)] += 1
+        second[round((1 - b.appear) * 10)] += 1
+    cells = set(first) | set(second)
+    assert sum((first[c] - second[c]) ** 2 / (first[c] + second[c]) for c in cells) < 3 * len(cells) + 10
+
+
 def test_unknown_split_kind_and_folder_are_named(catalogue, tmp_path, monkeypatch):
     with pytest.raises(RequestError, match="train, val, test"):
         make_scene(catalogue, "dev", 0, 0)

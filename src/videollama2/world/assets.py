@@ -63,6 +63,9 @@ class Catalogue:
         self._sounds: list[dict] = index["sounds"]
         self._wave: np.ndarray | None = None
         self._sprites: dict[str, Image.Image] = {}
+        self._word_rows: list[dict] | None = None
+        self._word_wave: np.ndarray | None = None
+        self._by_word: dict[str, dict[str, list[int]]] = {}
         self._by_split = {split: self._split_sprites(split) for split in SPLITS}
         self._by_kind = {split: self._split_sounds(split) for split in SPLITS}
 
@@ -125,6 +128,53 @@ class Catalogue:
         stored = self._wave[number, :num_samples].astype(np.float32)
         stored /= 32768.0
         return np.pad(stored, (0, num_samples - len(stored))) if len(stored) < num_samples else stored
+
+    def _words(self) -> list[dict]:
+        if self._word_rows is None:
+            path = self.folder / "words.json"
+            if not path.is_file():
+                raise MissingFilesError(
+                    f"{self.folder} holds no spoken words (words.json is missing); "
+                    f"run 'python -m videollama2.world.fetch_words {self.folder}'"
+                )
+            self._word_rows = json.loads(path.read_text())["words"]
+        return self._word_rows
+
+    def _word_table(self, split: str) -> dict[str, list[int]]:
+        wanted = "test" if split == "test" else "train"
+        if wanted not in self._by_word:
+            found: dict[str, list[int]] = {}
+            for number, row in enumerate(self._words()):
+                if row["split"] == wanted:
+                    found.setdefault(row["word"], []).append(number)
+            self._by_word[wanted] = found
+        return self._by_word[wanted]
+
+    def words(self, split: str, *, new: bool = False) -> list[str]:
+        """Words a voice says in `split`, sorted; with `new` those that are never said in training.
+
+        Raises:
+            MissingFilesError: The words were never rendered into this folder.
+        """
+        check_split(split)
+        trained = self._word_table("train")
+        return sorted(word for word in self._word_table(split) if (word not in trained) == new)
+
+    def word_numbers(self, word: str, split: str) -> list[int]:
+        """Rows of the word table where `word` is said by a voice of `split`."""
+        return self._word_table(split)[word]
+
+    def word_row(self, number: int) -> dict:
+        """Entry of the word table: word, split, voice, first sample, length in samples."""
+        return self._words()[number]
+
+    def word_wave(self, number: int, num_samples: int) -> np.ndarray:
+        """The first `num_samples` of utterance `number`, float32 in [-1, 1] at 16 kHz; silence follows its end."""
+        row = self._words()[number]
+        if self._word_wave is None:
+            self._word_wave = np.load(self.folder / "words.npy", mmap_mode="r")
+        stored = self._word_wave[row["first"] : row["first"] + min(num_samples, row["length"])].astype(np.float32)
+        return np.pad(stored / np.float32(32768.0), (0, num_samples - len(stored)))
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,4 +1,4 @@
-"""Samples of the world: a pure function of (split, seed, index), and a parallel iterator over it."""
+"""Samples of the world: a pure function of (split, seed, index, mix), and a parallel iterator over it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from videollama2.world.assets import Catalogue, open_catalogue
 from videollama2.world.questions import Question, make_questions
 from videollama2.world.render import render_frames, render_sound
-from videollama2.world.scene import Scene, make_scene
+from videollama2.world.scene import Mix, Scene, make_scene
 
 
 class Sample(NamedTuple):
@@ -39,6 +39,7 @@ def sample(
     num_frames: int = 8,
     size: int = 224,
     kind: str | None = None,
+    mix: Mix | None = None,
     assets: str | os.PathLike[str] | Catalogue | None = None,
 ) -> Sample:
     """Clip `index` of the collection (split, seed).
@@ -50,14 +51,15 @@ def sample(
         num_frames: Evenly spread frames to draw.
         size: Side of the frames in pixels.
         kind: Forces one kind of scene.
+        mix: Which kinds are drawn and how often: a name of `MIXES` or weights by kind; None is the first seven kinds.
         assets: Asset folder or opened catalogue; by default the folder in `VIDEOLLAMA2_ASSETS`.
 
     Raises:
-        RequestError: Unknown split or kind.
+        RequestError: Unknown split, kind or mix.
         MissingFilesError: No assets.
     """
     catalogue = open_catalogue(assets)
-    scene = make_scene(catalogue, split, seed, index, kind)
+    scene = make_scene(catalogue, split, seed, index, kind, mix)
     return Sample(
         scene,
         render_frames(scene, catalogue, num_frames, size),
@@ -69,7 +71,9 @@ def sample(
 def questions_of(scene: Scene, assets: str | os.PathLike[str] | Catalogue | None = None) -> list[Question]:
     """The questions of a scene, without drawing it."""
     catalogue = open_catalogue(assets)
-    return make_questions(scene, catalogue.nouns(scene.split), catalogue.sound_kinds(scene.split))
+    said = any(sound.text for sound in scene.sounds)
+    words = catalogue.words(scene.split, new=scene.kind == "new_word") if said else []
+    return make_questions(scene, catalogue.nouns(scene.split), catalogue.sound_kinds(scene.split), words)
 
 
 def _job(arguments: tuple[str, int, int, dict]) -> Sample:

@@ -1,8 +1,9 @@
 """Fetches the free sprites and sounds of the world into a folder, once: `python -m videollama2.world.fetch_assets DIR`.
 
-Needs `npm` and `apt-get` (for downloading only) and, to draw and to sound, `rsvg-convert` (librsvg2-bin), `fluidsynth`
-and `espeak-ng`. Nothing is installed and nothing of it belongs in a repository. The folder gets `index.json`,
-`sprites/`, `sounds.npy` and `ledger.json`, which names every source with its licence and checksum.
+Needs `npm` and `apt-get` (for downloading only) and, to draw and to sound, `rsvg-convert` (librsvg2-bin),
+`fluidsynth`, `espeak-ng` and `flite`. Nothing is installed and nothing of it belongs in a repository. The folder gets
+`index.json`, `sprites/`, `sounds.npy`, `words.npy`, `words.json` and `ledger.json`, which names every source with its
+licence and checksum.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from PIL import Image
 
 from videollama2.errors import MissingDependencyError, MissingFilesError
 from videollama2.world.fetch_sounds import build_sounds
+from videollama2.world.fetch_words import build_words
 from videollama2.world.nouns import NOUNS
 from videollama2.world.openclipart import OPENCLIPART
 
@@ -241,7 +243,8 @@ def fetch(out: Path, downloads: Path | None = None) -> None:
     sprites = build_sprites(downloads, out)
     soundfont = next((downloads / "fluidr3mono-gm-soundfont").rglob("FluidR3Mono_GM.sf3"))
     sounds, sound_ledger = build_sounds(soundfont, out)
-    (out / "ledger.json").write_text(json.dumps(ledger + sound_ledger, indent=1) + "\n")
+    word_ledger = build_words(out)
+    (out / "ledger.json").write_text(json.dumps(ledger + sound_ledger + word_ledger, indent=1) + "\n")
     index = json.dumps({"version": 1, "nouns": sprites, "sounds": sounds}, indent=0)
     (out / "index.json").write_text(index + "\n")  # written last: a folder with an index is complete
 

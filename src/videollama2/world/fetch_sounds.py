@@ -27,7 +27,7 @@ NUM_SAMPLES = int(SOUND_SECONDS * SAMPLE_RATE)
 INSTANCES = {"train": 40, "test": 16}
 """Instances of each kind and source in each split."""
 
-_VOICES = {
+VOICES = {
     "train": ("en-us+m1", "en-us+m3", "en-us+f1", "en-us+f3", "en-gb+m2", "en-gb+m7", "en-gb+f2", "en-gb+f4",
               "en-gb-x-rp+m4", "en-gb-scotland+m6", "en-029+f5", "en-us+klatt2", "en-gb+linda", "en-us+adam"),
     "test": ("en-us+m5", "en-us+f4", "en-gb+m8", "en-gb-x-rp+f5", "en-us+klatt4", "en-gb-scotland+f2", "en-gb+paul"),
@@ -84,7 +84,7 @@ def _speech_rows(folder: Path) -> tuple[list[dict], list[np.ndarray]]:
     for split, count in INSTANCES.items():
         for k in range(2 * count):
             rng = random.Random(f"speech/{split}/{k}")
-            voice = _VOICES[split][k % len(_VOICES[split])]
+            voice = VOICES[split][k % len(VOICES[split])]
             half = len(_SENTENCES) // 2  # test speaks other sentences with other voices
             text = " ".join(rng.sample(_SENTENCES[:half] if split == "train" else _SENTENCES[half:], 3))
             wav = folder / "speech.wav"

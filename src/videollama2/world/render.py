@@ -7,7 +7,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from videollama2.world.assets import Catalogue
 from videollama2.world.backgrounds import paint_background
-from videollama2.world.scene import Scene, Sound, Sprite
+from videollama2.world.graph import Scene, Sound, Sprite
 from videollama2.world.shapes import draw_shape
 from videollama2.world.sounding import SAMPLE_RATE
 
@@ -76,7 +76,8 @@ def _play(sound: Sound, catalogue: Catalogue, num_samples: int) -> np.ndarray:
     needed = sound.offset * SAMPLE_RATE + np.arange(num_samples) * sound.speed
     first = needed.astype(np.int32)
     weight = (needed - first).astype(np.float32)
-    stored = catalogue.wave(sound.number, int(first[-1]) + 2)
+    read = catalogue.word_wave if sound.text else catalogue.wave
+    stored = read(sound.number, int(first[-1]) + 2)
     wave = stored[first]
     wave += (stored[first + 1] - wave) * weight
     # a one-tap tone control: negative averages neighbours (dull), positive takes differences (thin)

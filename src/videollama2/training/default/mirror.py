@@ -13,10 +13,12 @@ import numpy as np
 import torch
 
 from videollama2.training.default.data import ClipBatch
+from videollama2.world.wording import ARROW_FAMILIES
 
 SIDE = 7
 _MIRROR = {"left": "right", "right": "left"}
 _BACKWARDS = {**_MIRROR, "upwards": "downwards", "downwards": "upwards"}
+_WHEN_BACKWARDS = {"first": "last", "last": "first", "second": "third", "third": "second"}
 _MOTION_FAMILIES = ("direction", "caption", "av_caption")
 
 
@@ -41,7 +43,7 @@ def mirrored(questions: list[dict]) -> list[dict]:
 
 def backwards(questions: list[dict]) -> list[dict]:
     """The questions of the clip played backwards (its sound is not): those that cannot be turned round are left out."""
-    ordered = any(q["family"] in ("first", "last", "order") for q in questions)
+    ordered = any(q["family"] in ARROW_FAMILIES for q in questions)
     ends = {(q["family"], q["form"]): q["answer"] for q in questions if q["family"] in ("first", "last")}
     turned = []
     for q in questions:
@@ -53,7 +55,10 @@ def backwards(questions: list[dict]) -> list[dict]:
         elif family == "order":
             if q["form"] == "choice":
                 turned.append({**q, "answer": next(option for option in q["options"] if option != q["answer"])})
-        elif family in ("caption", "av_caption") and ordered:
+        elif family == "when":
+            options = [swap_words(option, _WHEN_BACKWARDS) for option in q["options"]]
+            turned.append({**q, "answer": swap_words(q["answer"], _WHEN_BACKWARDS), "options": options})
+        elif family in ARROW_FAMILIES or (family in ("caption", "av_caption") and ordered):
             continue
         elif family in _MOTION_FAMILIES and _moves(q["answer"]):
             options = [swap_words(option, _BACKWARDS) for option in q["options"]]
