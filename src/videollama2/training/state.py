@@ -296,7 +296,7 @@ def _incomplete(path: Path) -> str | None:
 
 
 def _digest(tensor: Tensor) -> str:
-    raw = tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b""
+    raw = memoryview(tensor.reshape(-1).view(torch.uint8).numpy()) if tensor.numel() else b""
     return hashlib.sha256(raw).hexdigest()
 
 

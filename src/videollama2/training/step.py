@@ -78,7 +78,7 @@ class Stepper:
             return StepReport(loss=math.nan, grad_norm=0.0, rates=rates, labels=0, events=(event,))
         micro_batches, empty = self._level(micro_batches)
         scale = self.processes.size / labels  # gradients are averaged over processes
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64)
         for place, batch in enumerate(micro_batches):
             last = place == len(micro_batches) - 1
             seed_step(self.recipe.seed, number, self.processes.rank, place)
@@ -86,7 +86,7 @@ class Stepper:
                 with self._autocast():
                     loss = self.strategy.run(to_device(batch, self.processes.device), empty[place])
                 self.strategy.backward(loss * scale, last=last)
-            total += loss.detach().double()
+            total += loss.detach().double().cpu()
         loss_sum = self.processes.sum([float(total)])[0]
         norm = self.strategy.update(
             [g["lr"] * f for g, f in zip(self.strategy.groups(), factors)], self.recipe.schedule.clip
