@@ -43,8 +43,13 @@ class Mixture:
         for weight in self.weights:
             if not (weight > 0 and math.isfinite(weight)):
                 raise RequestError(f"A source has weight {weight!r}; give a number above 0, or leave the source out.")
+        for count, weight, samples in zip(self.counts, self.weights, self.samples_of_sources):
+            if count and not samples:
+                raise RequestError(
+                    f"A source of {count} rows and weight {weight} gives none of its rows; raise the weight."
+                )
         if self.epoch_size == 0:
-            raise RequestError("The data hold no rows; give files with rows, or larger weights.")
+            raise RequestError("The data hold no rows; give files with rows.")
 
     @property
     def samples_of_sources(self) -> tuple[int, ...]:

@@ -129,20 +129,19 @@ def parse_row(
         fault = _fault("not_a_row", f"the row is a {type(raw).__name__}", 'write a mapping {"conversations": [...]}')
         return None, (fault,)
     faults = _unknown_keys(raw, (*ROW_KEYS, *ignore_keys), "the row")
+    # What a misspelt key explains is not told a second time.
+    meant = {key for key in ROW_KEYS for fault in faults if repr(key) in fault.fix}
     turns: Any = raw.get("conversations")
-    guessed = any("'conversations'" in fault.fix for fault in faults)
-    if not guessed:
+    if "conversations" not in meant:
         faults += _faults_of_turns(turns, ignore_keys)
     modality, path, media_faults = _medium(raw, folder)
     faults += media_faults
-    broken = {fault.kind for fault in faults}
     events: tuple[str, ...] = ()
-    if not guessed and not broken & {"no_conversation", "two_media"} and not any("'from'" in f.text for f in faults):
+    if _readable(turns):
         if turns[0]["from"] != "human":
             turns = turns[1:]
             events = ("the first turn is not the human's and is left out",)
-        # A misspelt media key explains why the medium is missed.
-        if not any(repr(key) in fault.fix for fault in faults for key in MEDIA_KEYS):
+        if not meant & set(MEDIA_KEYS) and not any(fault.kind == "two_media" for fault in media_faults):
             faults += _faults_of_tags(turns, modality)
         if captions and not faults:
             faults += _faults_of_caption(turns, modality)
@@ -186,7 +185,9 @@ def _faults_of_turns(turns: Any, ignore_keys: Sequence[str]) -> list[RowFault]:
     faults: list[RowFault] = []
     for number, turn in enumerate(turns, 1):
         if not isinstance(turn, Mapping) or not isinstance(turn.get("value"), str):
-            misspelt = _unknown_keys(turn, (*TURN_KEYS, *ignore_keys), f"turn {number}") if _is_map(turn) else []
+            misspelt = (
+                _unknown_keys(turn, (*TURN_KEYS, *ignore_keys), f"turn {number}") if isinstance(turn, Mapping) else []
+            )
             plain = _fault("no_conversation", f"turn {number} has no text", 'give it "from" and "value", both text')
             return misspelt[:1] + ([] if misspelt else [plain])
         faults += _unknown_keys(turn, (*TURN_KEYS, *ignore_keys), f"turn {number}")
@@ -206,8 +207,14 @@ def _faults_of_turns(turns: Any, ignore_keys: Sequence[str]) -> list[RowFault]:
     return []
 
 
-def _is_map(turn: Any) -> bool:
-    return isinstance(turn, Mapping)
+def _readable(turns: Any) -> bool:
+    """Whether every turn has a speaker and a text."""
+    if not isinstance(turns, Sequence) or isinstance(turns, str) or not len(turns):
+        return False
+    return all(
+        isinstance(turn, Mapping) and turn.get("from") in ("human", "gpt") and isinstance(turn.get("value"), str)
+        for turn in turns
+    )
 
 
 def _medium(raw: Mapping[str, Any], folder: Any) -> tuple[Modality, Path | None, list[RowFault]]:
