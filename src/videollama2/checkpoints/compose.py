@@ -121,7 +121,7 @@ def extend(
         return resolved
     ours = config_of(resolved).get("text_config") is not None
     config = dict(config_of(resolved))
-    audio: TowerPart | None = resolved.audio
+    audio = replace(resolved.audio, weights=NO_FILES) if resolved.audio is not None else None
     if audio_tower is not None:
         audio, fields = _audio_part(Path(audio_tower).expanduser())
         config |= {
@@ -144,7 +144,8 @@ def extend(
     )
     return Resolved(
         detected=upper,
-        vision=None if ours else resolved.vision,
+        # Its weights are among those of what lies beneath.
+        vision=None if ours or resolved.vision is None else replace(resolved.vision, weights=NO_FILES),
         audio=audio,
         base=resolved,
         tokenizer_folder=resolved.tokenizer_folder,

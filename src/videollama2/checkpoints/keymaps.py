@@ -47,6 +47,7 @@ _OLD_PIECES = (
     (".parametrizations.weight.original1", ".weight_v"),
     (".base_layer.", "."),
 )
+TEXT_SIDE = "text side of CLIP"
 # Canonical names that are known and not needed where the model has no such weight -> why.
 _KNOWN_UNUSED: tuple[tuple[str, str], ...] = (
     (r"^model\.vision_tower\..*encoder\.layers\.\d+\.", "vision layer above the one whose features are used"),
@@ -55,7 +56,7 @@ _KNOWN_UNUSED: tuple[tuple[str, str], ...] = (
     (r"\.position_ids$", "counted, not learned"),
     (
         r"^model\.vision_tower\.(text_model|text_projection|visual_projection|logit_scale|logit_bias)",
-        "text side of CLIP",
+        TEXT_SIDE,
     ),
     (r"^model\.audio_tower\..*predictor", "BEATs' class head, not used"),
     (r"relative_attention_bias\.weight$", "copy of the bias all layers share"),

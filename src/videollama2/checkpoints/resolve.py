@@ -288,7 +288,8 @@ def find_vision(detected: Detected, names: set[str], search: Search) -> TowerPar
     if not name:
         return None
     name = str(name)
-    has_weights = any(".vision_tower." in f".{key}" for key in names)
+    # All of it: a LoRA trained with biases leaves those of the tower alone among its weights.
+    has_weights = any(".vision_tower." in f".{key}" and "patch_embedding.weight" in key for key in names)
     known = vision_preset(name)
     given = "vision_tower" in search.parts or find_local(name, search.folder) is not None
     if has_weights and known is not None and not given:

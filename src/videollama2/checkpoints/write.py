@@ -32,7 +32,12 @@ _CARRIED = (keymaps.VISION, keymaps.AUDIO)
 
 
 def save_checkpoint(
-    loaded: LoadedCheckpoint, path: str | Path, *, max_shard_bytes: int = MAX_SHARD_BYTES, overwrite: bool = False
+    loaded: LoadedCheckpoint,
+    path: str | Path,
+    *,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
+    overwrite: bool = False,
+    whole_towers: bool = False,
 ) -> Path:
     """Writes a checkpoint in our format: nested config, our names, all parts in one folder; needs nothing else to load.
 
@@ -41,6 +46,7 @@ def save_checkpoint(
         path: The folder to make.
         max_shard_bytes: Largest weight file, in bytes.
         overwrite: Replace a folder that is there.
+        whole_towers: Carry weights of the towers that are not used too, so that an official export has them.
 
     Returns:
         The folder.
@@ -57,6 +63,8 @@ def save_checkpoint(
     if loaded.audio_preprocessing is not None:
         extra[AUDIO_PREPROCESSING_FILE] = loaded.audio_preprocessing
     weights = model_weights(loaded.model)
+    if whole_towers:
+        weights = carried_weights(loaded) | weights
     return _write(loaded, Path(path), config, weights, extra, max_shard_bytes=max_shard_bytes, overwrite=overwrite)
 
 
@@ -87,12 +95,9 @@ def export_official(
     weights: dict[str, torch.Tensor] = {}
     for name, tensor in model_weights(loaded.model).items():
         weights.update(keymaps.to_official(name, tensor, num_audio_layers=layers))
-    if loaded.sources is not None:
-        for name in loaded.report.unused:
-            if name.startswith(_CARRIED) and not name.endswith("relative_attention_bias.weight"):
-                tensor = loaded.sources.load(name)
-                for official, value in keymaps.to_official(name, tensor).items():
-                    weights.setdefault(official, value.to(_dtype_of(loaded.model)))
+    for name, tensor in carried_weights(loaded).items():
+        for official, value in keymaps.to_official(name, tensor).items():
+            weights.setdefault(official, value)
     flat = config.to_official()
     flat.pop(PROMPT_KEY, None)
     flat["model_type"] = loaded.model_type if loaded.model_type in BACKBONES else config.official_model_type
@@ -114,6 +119,25 @@ def model_weights(model: Any) -> dict[str, torch.Tensor]:
         raise CheckpointError("The model's LoRA is kept apart; load it with merge_lora=True to write it whole.")
     tied = tied_names(model)
     return {name: tensor.detach() for name, tensor in model.state_dict().items() if name not in tied}
+
+
+def carried_weights(loaded: LoadedCheckpoint) -> dict[str, torch.Tensor]:
+    """Weights of the towers that the model does not use, by canonical name, in the model's dtype.
+
+    Upper vision layers and pooling heads: an official folder has them. The text side of a whole CLIP is left out.
+    """
+    if loaded.sources is None:
+        return {}
+    names = [
+        name
+        for name, why in loaded.report.unused.items()
+        if name.startswith(_CARRIED)
+        and why != keymaps.TEXT_SIDE
+        and not name.endswith("relative_attention_bias.weight")
+    ]
+    tensors = {name: loaded.sources.load(name) for name in names}
+    dtype = _dtype_of(loaded.model)
+    return {name: t.to(dtype) if t.dtype.is_floating_point else t for name, t in tensors.items()}
 
 
 @contextmanager

@@ -86,7 +86,9 @@ def apply(model: nn.Module, recipe: Recipe) -> nn.Module:
             if not parameter.dtype.is_floating_point:
                 raise RequestError(f"{name} is quantised and cannot be trained; use lora, or leave quantize out.")
             parameter.requires_grad_(True)
-    return add_lora(model, recipe.lora, seed=recipe.seed) if recipe.lora is not None else model
+    if recipe.lora is None:
+        return model
+    return add_lora(model, recipe.lora, seed=recipe.seed, masters=recipe.precision != "bf16-pure")
 
 
 def _cure(part: str) -> str:
@@ -109,13 +111,14 @@ def linear_layers(model: nn.Module) -> list[str]:
     ]
 
 
-def add_lora(model: nn.Module, lora: Lora, *, seed: int = 0) -> nn.Module:
+def add_lora(model: nn.Module, lora: Lora, *, seed: int = 0, masters: bool = True) -> nn.Module:
     """Puts LoRA (or DoRA) on the language model's linear layers with peft; it starts as no change at all.
 
     Args:
         model: The model, quantised or not; what is frozen stays frozen, what is free stays free.
         lora: Rank, scale and so on.
         seed: Of the first factors.
+        masters: Keep the factors in fp32 whatever the dtype of the layers.
 
     Returns:
         A `peft.PeftModel` around the model.
@@ -135,11 +138,10 @@ def add_lora(model: nn.Module, lora: Lora, *, seed: int = 0) -> nn.Module:
         use_dora=lora.dora,
         target_modules=linear_layers(model),
         bias="none",
-        task_type="CAUSAL_LM",
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        wrapped: Any = get_peft_model(model, config)  # type: ignore[arg-type]
+        wrapped: Any = get_peft_model(model, config, autocast_adapter_dtype=masters)  # type: ignore[arg-type]
     # peft freezes all but its own factors; parts that train beside it are freed again.
     names = {plain_name(name) for name in free}
     for name, parameter in wrapped.named_parameters():

@@ -139,12 +139,14 @@ class DataFile:
         folder: Folder the rows' media paths are relative to; None: the file's own.
         weight: How often each row is seen in an epoch; 0.5 is half of them, 2 is each twice. More than 0.
         limit: Rows taken from the beginning; None: all.
+        ignore_keys: Keys of the rows that mean nothing to training; any other unknown key is a fault.
     """
 
     path: str
     folder: str | None = None
     weight: float = 1.0
     limit: int | None = None
+    ignore_keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         positive("data.weight", self.weight)
