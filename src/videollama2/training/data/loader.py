@@ -203,7 +203,7 @@ def build_loader(
     if not isinstance(ledger, Ledger):
         ledger = Ledger(ledger, max_share=recipe.faults.max_share, max_count=recipe.faults.max_count)
     sources = open_sources(recipe.data, captions=recipe.labels == "plain")
-    options = encode_options(recipe)
+    options = encode_options(recipe, config)
     batch, schedule = recipe.batch, recipe.schedule
     order = StepOrder(mixture=sources.mixture(recipe.seed), samples=batch.samples)
     grouping = Grouping(
@@ -229,13 +229,13 @@ def build_loader(
     )
 
 
-def encode_options(recipe: Any) -> EncodeOptions:
-    """What of a recipe decides about the numbers of a sample."""
+def encode_options(recipe: Any, config: Any) -> EncodeOptions:
+    """What of a recipe decides about the numbers of a sample; where it says no number of frames, the model does."""
     return EncodeOptions(
         labels=recipe.labels,
         branch=recipe.branch,
         pad=recipe.pad_frames,
-        num_frames=recipe.num_frames,
+        num_frames=recipe.num_frames or int(config.num_frames),
         sound_of_video=recipe.sound_of_video,
         max_tokens=recipe.max_tokens,
     )
