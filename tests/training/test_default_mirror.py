@@ -58,3 +58,9 @@ def test_both_twice_is_the_clip_itself():
             question("last", "A cat.")]  # fmt: skip
     assert backwards(backwards(clip)) == clip
     assert mirrored(mirrored(clip)) == clip
+
+
+def test_backwards_turns_the_place_in_the_order():
+    asked = question("when", "second", ["first", "second", "third", "last"], "choice")
+    turned = backwards([asked, question("first", "A dog."), question("last", "A cat.")])[0]
+    assert (turned["answer"], turned["options"]) == ("third", ["last", "third", "second", "first"])

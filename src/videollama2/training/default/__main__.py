@@ -37,12 +37,15 @@ def features(
     first: int = 0,
     workers: int = 2,
     sound: bool = True,
+    mix: Annotated[
+        str, typer.Option(help="kinds of scenes; shards of another mix want numbers of their own")
+    ] = "plain",
     set_: SET = None,
 ):
     """Clips -> features of the frozen towers, in shards of 256 clips."""
     from videollama2.training.default.features import build_features
 
-    build_features(work / "features", split, range(first, first + shards), _recipe(set_), workers, sound)
+    build_features(work / "features", split, range(first, first + shards), _recipe(set_), workers, sound, mix)
 
 
 @app.command()

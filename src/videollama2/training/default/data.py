@@ -83,7 +83,7 @@ def step_indices(num_clips: int, batch: int, step: int, seed: int) -> np.ndarray
 def short_answer(text: str) -> str:
     """'A red ball.' -> 'red ball', 'to the left' -> 'left': the words a token is asked to carry in the warm-up."""
     text = text.strip().rstrip(".").lower()
-    for lead in ("a ", "an ", "the ", "some ", "to the ", "it stays "):
+    for lead in ("a ", "an ", "the ", "some ", "to the ", "on the ", "at the ", "it stays "):
         if text.startswith(lead):
             return text[len(lead) :]
     return text

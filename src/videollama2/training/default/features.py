@@ -54,8 +54,14 @@ def encode_clip(towers: Towers, frames: np.ndarray, waveform: np.ndarray | None)
     return grid, tags, audio
 
 
-def write_shard(root: Path, split: str, shard: int, recipe: Recipe, towers: Towers, sound: bool = True) -> Path:
-    """Make one shard of features; returns its folder (existing shards are left as they are)."""
+def write_shard(
+    root: Path, split: str, shard: int, recipe: Recipe, towers: Towers, sound: bool = True, mix: str = "plain"
+) -> Path:
+    """Make one shard of features; returns its folder (existing shards are left as they are).
+
+    The clips' numbers follow from the shard's, and clips of one number and kind are equal in all mixes: give shards of
+    another mix numbers of their own.
+    """
     from videollama2.world.dataset import sample
 
     target = root / split / f"{shard:05d}"
@@ -63,7 +69,7 @@ def write_shard(root: Path, split: str, shard: int, recipe: Recipe, towers: Towe
         return target
     grids, tags, audios, lengths, questions = [], [], [], [], []
     for index in range(shard * recipe.shard_clips, (shard + 1) * recipe.shard_clips):
-        _scene, frames, waveform, clip_questions = sample(split, recipe.seed, index)
+        _scene, frames, waveform, clip_questions = sample(split, recipe.seed, index, mix=mix)
         grid, tag, audio = encode_clip(towers, frames, waveform if sound else None)
         padded = np.zeros((recipe.max_audio_tokens, 384), np.float16)
         length = min(len(audio), recipe.max_audio_tokens)
@@ -85,29 +91,36 @@ def write_shard(root: Path, split: str, shard: int, recipe: Recipe, towers: Towe
     return target
 
 
-def _worker(job: tuple[str, str, list[int], Recipe, bool]) -> int:
-    root, split, shards, recipe, sound = job
+def _worker(job: tuple[str, str, list[int], Recipe, bool, str]) -> int:
+    root, split, shards, recipe, sound, mix = job
     torch.set_num_threads(1)
     towers = load_towers()
     towers.vision.to(torch.bfloat16)  # what inference on a CPU computes in, and half the time
     for shard in shards:
-        write_shard(Path(root), split, shard, recipe, towers, sound)
+        write_shard(Path(root), split, shard, recipe, towers, sound, mix)
         print(f"{split} shard {shard} done", flush=True)
     return len(shards)
 
 
 def build_features(
-    root: Path, split: str, shards: range, recipe: Recipe, num_workers: int = 2, sound: bool = True
+    root: Path,
+    split: str,
+    shards: range,
+    recipe: Recipe,
+    num_workers: int = 2,
+    sound: bool = True,
+    mix: str = "plain",
 ) -> None:
     """Make the numbered shards of a split with `num_workers` processes; safe to stop and start again.
 
-    Without `sound` the clips count as silent films: a third of the time, for what is learned from pictures alone.
+    Without `sound` the clips count as silent films: a third of the time, for what is learned from pictures alone. `mix`
+    names the kinds of scenes (`videollama2.world.scene.MIXES`).
     """
     import multiprocessing
 
     (root / split).mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("spawn")
-    jobs = [(str(root), split, list(shards[w::num_workers]), recipe, sound) for w in range(num_workers)]
+    jobs = [(str(root), split, list(shards[w::num_workers]), recipe, sound, mix) for w in range(num_workers)]
     workers = [context.Process(target=_worker, args=(job,)) for job in jobs]
     for worker in workers:
         worker.start()

@@ -3,37 +3,67 @@
 For a question family f with candidate answers w, a clip's tokens x_n are scored by
     s(w) = logsumexp_n( x_n . e_w / |e_w| * scale + b_fn )
 with e_w the mean word embedding of the answer and b a learned bias by family and token position ("first" reads early
-slots). Cross-entropy over the family's candidates. It needs no LLM forward and teaches place, motion, number and kind.
+slots). Where a question is about one of several things, x_n . e_thing is added for each token: the token that
+carries the thing must carry the answer. Cross-entropy over the family's candidates. It needs no LLM forward and teaches
+place, motion, number and kind.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
+from collections.abc import Sequence
+from itertools import product
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videollama2.training.default.data import ClipBatch, FeatureStore, short_answer
+from videollama2.world.shapes import SHAPES
 
-SOUND_FAMILIES = ("sound",)
-# Families of the warm-up and the form of question whose answer is the target.
+# A target is what a family's question of this form is answered with. Of "A or B first?" both sounds are targets: the
+# answer of "sound_first", the other option of "sound_last".
 FORMS = {
     "object": "open",
     "colour": "open",
     "count": "open",
     "first": "open",
     "last": "open",
-    "sound": "open",
     "direction": "choice",
+    "side": "choice",
+    "when": "choice",
+    "sound": "open",
+    "word": "open",
+    "sound_first": "choice",
+    "sound_last": "choice",
 }
+ASKED_AS = {"sound_first": "sound_order", "sound_last": "sound_order"}
+SOUND_FAMILIES = ("sound", "word", "sound_first", "sound_last")
+# Families that ask about one of several things: the token that carries the thing must carry the answer too.
+ABOUT_A_THING = ("side", "when", "colour")
 
 # Motion is the slowest to be learned and the rarest in the clips.
 FAMILY_WEIGHT = {"direction": 2.0}
 
 
-def _is_target(question: dict) -> bool:
-    return FORMS.get(question["family"]) == question["form"] and not question["answer"].startswith("No sound")
+def target_of(question: dict, family: str) -> str | None:
+    """The words a family's token is asked to carry for this question; None where it is no target of the family."""
+    if question["family"] != ASKED_AS.get(family, family) or question["form"] != FORMS[family]:
+        return None
+    answer = question["answer"]
+    if answer.startswith("No sound"):
+        return None
+    if family == "sound_last":
+        answer = next(option for option in question["options"] if option != answer)
+    return short_answer(answer)
+
+
+def thing_asked(question: dict, things: Sequence[str]) -> str | None:
+    """The longest of `things` that the question names as whole words."""
+    text = question["question"].lower()
+    named = [thing for thing in things if re.search(rf"\b{re.escape(thing)}\b", text)]
+    return max(named, key=len, default=None)
 
 
 class AnswerBook(nn.Module):
@@ -43,67 +73,94 @@ class AnswerBook(nn.Module):
         """Collect the short answers of every family in `store`; `embedding` is [vocabulary, D]."""
         super().__init__()
         answers: dict[str, set[str]] = defaultdict(set)
-        for shard in store.questions:
-            for clip in shard:
-                for question in clip:
-                    if _is_target(question):
-                        answers[question["family"]].add(short_answer(question["answer"]))
+        for clip in (clip for shard in store.questions for clip in shard):
+            for question, family in product(clip, FORMS):
+                if (word := target_of(question, family)) is not None:
+                    answers[family].add(word)
         self.candidates = {family: sorted(words) for family, words in sorted(answers.items())}
+        things = {word for family in ("object", "first", "last") for word in self.candidates.get(family, ())}
+        self.candidates["thing"] = sorted(things | set(SHAPES))
+        self._asked: dict[str, str | None] = {}
         self.index = {f: {w: i for i, w in enumerate(words)} for f, words in self.candidates.items()}
         for family, words in self.candidates.items():
             rows = [embedding[tokenizer(" " + w, add_special_tokens=False).input_ids].float().mean(0) for w in words]
             self.register_buffer(f"words_{family}", F.normalize(torch.stack(rows) - embedding.float().mean(0), dim=-1))
 
+    @property
+    def families(self) -> list[str]:
+        """Families that are answered (not the list of things)."""
+        return [family for family in self.candidates if family != "thing"]
+
     def words(self, family: str) -> Tensor:
         """Unit vectors [W, D] of a family's candidates."""
         return self.get_buffer(f"words_{family}")
 
-    def targets(self, questions: list[list[dict]], family: str) -> tuple[Tensor, Tensor]:
-        """(rows, answer index) of the clips that ask about `family`."""
-        rows, labels = [], []
+    def targets(self, questions: list[list[dict]], family: str) -> tuple[Tensor, Tensor, Tensor]:
+        """(rows, answer index, index of the thing asked about or -1) of the clips that ask about `family`."""
+        found: list[tuple[int, int, int]] = []
         for row, clip in enumerate(questions):
             for question in clip:
-                if question["family"] == family and _is_target(question):
-                    label = self.index[family].get(short_answer(question["answer"]))
-                    if label is not None:
-                        rows.append(row)
-                        labels.append(label)
+                word = target_of(question, family)
+                label = self.index[family].get(word) if word is not None else None
+                if label is None:
+                    continue
+                thing = self._thing(question) if family in ABOUT_A_THING else None
+                if family not in ABOUT_A_THING or thing is not None:
+                    found.append((row, label, self.index["thing"][thing] if thing is not None else -1))
                     break
-        return torch.tensor(rows, dtype=torch.long), torch.tensor(labels, dtype=torch.long)
+        rows, labels, things = torch.tensor(found, dtype=torch.long).reshape(-1, 3).unbind(1)
+        return rows, labels, things
+
+    def _thing(self, question: dict) -> str | None:
+        text = question["question"]
+        if text not in self._asked:
+            self._asked[text] = thing_asked(question, self.candidates["thing"])
+        return self._asked[text]
 
 
 class WarmupHead(nn.Module):
     """Scores of a family's candidates from visual tokens [B, N, D] or audio tokens [B, A, D]."""
 
-    def __init__(self, book: AnswerBook, num_visual_tokens: int):
-        """One learned position bias per family for visual tokens; a learned scale."""
+    def __init__(self, book: AnswerBook, num_visual_tokens: int, num_audio_tokens: int = 16):
+        """One learned position bias per family; a learned scale for answers and one for the thing asked about."""
         super().__init__()
         self.book = book
-        self.bias = nn.ParameterDict({f: nn.Parameter(torch.zeros(num_visual_tokens)) for f in book.candidates})
+        self.bias = nn.ParameterDict(
+            {
+                family: nn.Parameter(torch.zeros(num_audio_tokens if family in SOUND_FAMILIES else num_visual_tokens))
+                for family in book.families
+            }
+        )
         self.scale = nn.Parameter(torch.tensor(1.0))
+        self.thing_scale = nn.Parameter(torch.tensor(1.0))
 
     def loss(
         self, visual_BND: Tensor, audio_BAD: Tensor, audio_length_B: Tensor, batch: ClipBatch
     ) -> tuple[Tensor, dict[str, tuple[int, int]]]:
         """Mean loss over families, and (right, asked) by family."""
         losses, counts = [], {}
-        for family in self.book.candidates:
-            rows, labels = self.book.targets(batch.questions, family)
+        for family in self.book.families:
+            rows, labels, things = self.book.targets(batch.questions, family)
             if family in SOUND_FAMILIES:
                 keep = audio_length_B[rows] > 0
-                rows, labels = rows[keep], labels[keep]
+                rows, labels, things = rows[keep], labels[keep], things[keep]
             if not len(rows):
                 continue
+            tokens, bias_bn = visual_BND[rows].float(), self.bias[family].expand(len(rows), -1)
             if family in SOUND_FAMILIES:
-                tokens = audio_BAD[rows]
-                positions = torch.arange(tokens.shape[1])[None] < audio_length_B[rows][:, None]
-                bias = torch.zeros(positions.shape).masked_fill(~positions, -1e4)
-            else:
-                tokens, bias = visual_BND[rows], self.bias[family]
-            scores = torch.einsum("bnd,wd->bnw", tokens.float(), self.book.words(family)) * self.scale.exp()
-            scores = torch.logsumexp(scores + (bias[..., None]), dim=1)
-            losses.append(FAMILY_WEIGHT.get(family, 1.0) * F.cross_entropy(scores, labels))
-            counts[family] = (int((scores.argmax(-1) == labels).sum()), len(rows))
+                tokens = audio_BAD[rows].float()
+                heard = torch.arange(tokens.shape[1])[None] < audio_length_B[rows][:, None]
+                # Sounds of any moment count alike, but for what came first or last.
+                timed = family in ("sound_first", "sound_last")
+                bias_bn = (self.bias[family] if timed else torch.zeros_like(self.bias[family])).expand(len(rows), -1)
+                bias_bn = bias_bn.masked_fill(~heard, -1e4)
+            if family in ABOUT_A_THING:
+                thing_bd = self.book.words("thing")[things]
+                bias_bn = bias_bn + torch.einsum("bnd,bd->bn", tokens, thing_bd) * self.thing_scale.exp()
+            scores_bnw = torch.einsum("bnd,wd->bnw", tokens, self.book.words(family)) * self.scale.exp()
+            scores_bw = torch.logsumexp(scores_bnw + bias_bn[..., None], dim=1)
+            losses.append(FAMILY_WEIGHT.get(family, 1.0) * F.cross_entropy(scores_bw, labels))
+            counts[family] = (int((scores_bw.argmax(-1) == labels).sum()), len(rows))
         total = torch.stack(losses).mean() if losses else visual_BND.sum() * 0.0
         return total, counts
 
