@@ -14,6 +14,8 @@ from typing import Any
 
 from videollama2.errors import RequestError
 
+# In fewer rows a single one would be a large share.
+SHARE_FROM = 100
 # How many lines the error shows.
 SHOWN = 5
 
@@ -58,7 +60,7 @@ class Ledger:
 
     Args:
         path: File to append to; None keeps entries in memory alone.
-        max_share: Largest share of the rows of an epoch, 0 to 1.
+        max_share: Largest share of the rows of an epoch, 0 to 1; of fewer than 100 rows it is not looked at.
         max_count: Most rows.
     """
 
@@ -102,7 +104,9 @@ class Ledger:
             TooManyFaultsError: With the first lines.
         """
         self._read()
-        allowed = min(self.max_count, int(self.max_share * num_rows))
+        allowed = self.max_count
+        if num_rows >= SHARE_FROM:
+            allowed = min(allowed, int(self.max_share * num_rows))
         if len(self.entries) <= allowed:
             return
         first = list(self.entries.values())[:SHOWN]

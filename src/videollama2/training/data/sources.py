@@ -19,14 +19,14 @@ class Source:
 
     Attributes:
         file: The rows.
-        folder: Joined in front of their media.
+        folder: Joined in front of the paths of their media.
         weight: How often each row is seen in an epoch, above 0.
         limit: Only the first so many rows are used; None uses all.
         ignore_keys: Keys that rows may have besides the known ones.
     """
 
     file: RowFile
-    folder: Path | None = None
+    folder: Path
     weight: float = 1.0
     limit: int | None = None
     ignore_keys: tuple[str, ...] = ()
@@ -107,7 +107,8 @@ def open_sources(entries: Sequence[Any], *, captions: bool = False) -> Sources:
     """Open the files of a recipe.
 
     Args:
-        entries: Mappings or objects with `path` and perhaps `folder`, `weight`, `limit`, `ignore_keys`.
+        entries: Mappings or objects with `path` and perhaps `folder` (None: the file's own), `weight`, `limit`,
+            `ignore_keys`.
         captions: See `Sources`.
 
     Raises:
@@ -128,7 +129,7 @@ def _source(entry: Any) -> Source:
         raise RequestError(f"The limit of {path} is {limit!r}; give a whole number from 1 on.")
     return Source(
         file=open_rows(path),
-        folder=Path(folder) if folder is not None else None,
+        folder=Path(folder) if folder is not None else Path(path).parent,
         weight=1.0 if weight is None else float(weight),
         limit=limit,
         ignore_keys=tuple(_field(entry, "ignore_keys") or ()),
