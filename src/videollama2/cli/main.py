@@ -18,6 +18,7 @@ from videollama2.cli.fetch_default import fetch_default
 from videollama2.cli.inspect import inspect
 from videollama2.cli.merge import merge
 from videollama2.cli.selfcheck import selfcheck
+from videollama2.cli.train import train
 from videollama2.errors import CheckpointError, MediaError, MissingDependencyError, VideoLLaMA2Error
 
 EXIT_INTERNAL, EXIT_REQUEST, EXIT_MEDIA, EXIT_CHECKPOINT, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
@@ -29,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (ask, chat, inspect, selfcheck, convert, merge, fetch_default):
+for command in (ask, chat, inspect, selfcheck, convert, merge, train, fetch_default):
     app.command(name=command.__name__.replace("_", "-"))(command)
 
 

@@ -74,10 +74,7 @@ def apply(model: nn.Module, recipe: Recipe) -> nn.Module:
         RequestError: The recipe trains a part the model does not have, or weights that are quantised.
         MissingDependencyError: LoRA without peft.
     """
-    found = parts_of(model)
-    for part in recipe.train:
-        if part not in found:
-            raise RequestError(f"train.{part}: the model has no {part} (it has {', '.join(found)}); {_cure(part)}.")
+    found = check_parts(model, recipe)
     model.requires_grad_(False)
     for part, weights in found.items():
         if part not in recipe.train or recipe.train[part].lora is not None:
@@ -89,6 +86,19 @@ def apply(model: nn.Module, recipe: Recipe) -> nn.Module:
     if recipe.lora is None:
         return model
     return add_lora(model, recipe.lora, seed=recipe.seed, masters=recipe.precision != "bf16-pure")
+
+
+def check_parts(model: nn.Module, recipe: Recipe) -> Parts:
+    """All weights by part, when the model has every part the recipe trains.
+
+    Raises:
+        RequestError: It has not.
+    """
+    found = parts_of(model)
+    for part in recipe.train:
+        if part not in found:
+            raise RequestError(f"train.{part}: the model has no {part} (it has {', '.join(found)}); {_cure(part)}.")
+    return found
 
 
 def _cure(part: str) -> str:

@@ -141,7 +141,7 @@ def _held_parts(
     from videollama2.checkpoints.keymaps import to_official
     from videollama2.checkpoints.write import carried_weights
 
-    unused = carried_weights(started.loaded)
+    unused, sources = carried_weights(started.loaded), started.loaded.sources
     wanted = (set(recipe.train) | started.own) - {"language_model"}
     if kind == LORA and "connector" in started.parts:
         # The official LoRA folder always has it.
@@ -152,8 +152,14 @@ def _held_parts(
     held: dict[str, dict[str, Tensor]] = {}
     for part in sorted(wanted & set(started.parts)):
         tensors: dict[str, Tensor] = {}
-        weights = {name: given.get(name, parameter).detach() for name, parameter in started.parts[part]}
-        weights |= {name: t for name, t in unused.items() if name.startswith(model_parts.PREFIXES[part])}
+        prefixes = model_parts.PREFIXES[part]
+        if part in recipe.train:
+            weights = {name: given[name] for name, _ in started.parts[part]}
+            weights |= {name: tensor for name, tensor in unused.items() if name.startswith(prefixes)}
+        else:
+            # From the files: on this process the model may hold a slice of them.
+            assert sources is not None
+            weights = {name: sources.load(name) for name in sources.table if name.startswith(prefixes)}
         for name, tensor in weights.items():
             tensors.update(to_official(name, tensor, num_audio_layers=layers))
         held[part] = tensors

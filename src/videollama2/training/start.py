@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from videollama2.errors import CheckpointError, RequestError
+from videollama2.errors import CheckpointError, MissingDependencyError, RequestError
 from videollama2.training import parts as model_parts
 from videollama2.training.parts import Parts
 from videollama2.training.recipe import Recipe
@@ -79,6 +79,7 @@ def build(
     from videollama2.checkpoints.load import load_resolved
     from videollama2.inference.engine import processor_of
 
+    check_installed(recipe)
     resolved, name = find(recipe, offline=offline, progress=progress)
     check_fits(recipe, resolved)
     made: list[str] = []
@@ -167,6 +168,25 @@ def check_fits(recipe: Recipe, resolved: Resolved) -> None:
         )
     if recipe.labels == "plain" and recipe.sound_of_video:
         raise RequestError("labels plain are captions of one medium; take sound_of_video away, or use labels: chat.")
+
+
+def check_installed(recipe: Recipe) -> None:
+    """Looks for the optional packages a recipe needs, before the work is done.
+
+    Raises:
+        MissingDependencyError: With the command that installs what is missing.
+    """
+    from importlib.util import find_spec
+
+    for wanted, package, extra, why in (
+        (recipe.lora is not None, "peft", "train", "lora"),
+        (recipe.quantize is not None, "bitsandbytes", "quant", "lora.quantize: nf4 (QLoRA)"),
+        (recipe.parallel in ("zero2", "zero3"), "deepspeed", "deepspeed", f"parallel: {recipe.parallel}"),
+    ):
+        if wanted and find_spec(package) is None:
+            raise MissingDependencyError(
+                f"{why} needs {package}, which is not installed: pip install 'videollama2[{extra}]'."
+            )
 
 
 def has_adapter(resolved: Resolved) -> bool:
