@@ -296,8 +296,10 @@ def _incomplete(path: Path) -> str | None:
 
 
 def _digest(tensor: Tensor) -> str:
-    raw = memoryview(tensor.reshape(-1).view(torch.uint8).numpy()) if tensor.numel() else b""
-    return hashlib.sha256(raw).hexdigest()
+    digest = hashlib.sha256()
+    if tensor.numel():
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _write_text(path: Path, text: str) -> None:

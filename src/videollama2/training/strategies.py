@@ -22,6 +22,8 @@ from videollama2.training.state import SavedState, Slice
 
 # What AdamW remembers of a weight, beside the number of its updates.
 MOMENTS = ("exp_avg", "exp_avg_sq")
+# What a result may have to hold although it did not learn.
+SMALL_PARTS = ("connector", "audio_tower", "audio_projector")
 
 
 class Strategy(ABC):
@@ -64,7 +66,10 @@ class Strategy(ABC):
 
     @abstractmethod
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Every weight that learns, whole, on the CPU; every process must go through it."""
+        """Weights that learn, and all of connectors and audio tower, whole, on the CPU; by plain name.
+
+        Every process must go through it.
+        """
 
 
 class Plain(Strategy):
@@ -77,7 +82,8 @@ class Plain(Strategy):
     """
 
     def __init__(self, objective: Objective, recipe: Recipe, processes: Processes) -> None:
-        self._groups = parts.parameter_groups(parts.parts_of(objective), recipe)
+        self._parts = parts.parts_of(objective)
+        self._groups = parts.parameter_groups(self._parts, recipe)
         self.optimizer = adamw(self._groups, recipe)
         self._ddp: nn.parallel.DistributedDataParallel | None = None
         self.run = objective
@@ -142,8 +148,10 @@ class Plain(Strategy):
 
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
         """Whole weights; of sharded ones, gathered one at a time."""
-        for name, weight in self.named():
-            yield name, _whole(weight.detach()).cpu()
+        for part, weights in self._parts.items():
+            for name, weight in weights:
+                if weight.requires_grad or part in SMALL_PARTS:
+                    yield name, _whole(weight.detach()).cpu()
 
 
 class FSDP2(Plain):
@@ -164,12 +172,19 @@ class FSDP2(Plain):
         policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32 if half else None)
         model = objective.core.model
         layers = layers_of(model.language_model)
-        if getattr(model, "vision_tower", None) is not None:
+        whole: set[nn.Parameter] = set()
+        if recipe.cache_features is not None:
+            # Frozen towers are called beside the objective, by one process and not the others.
+            for tower in filter(None, (getattr(model, "vision_tower", None), getattr(model, "audio_tower", None))):
+                if not any(weight.requires_grad for weight in tower.parameters()):
+                    whole |= set(tower.to(processes.device).parameters())
+        elif getattr(model, "vision_tower", None) is not None:
             layers += layers_of(model.vision_tower)
         for layer in layers:
             fully_shard(layer, mesh=mesh, mp_policy=policy)
-        fully_shard(objective, mesh=mesh, mp_policy=policy)
-        self._groups = parts.parameter_groups(parts.parts_of(objective), recipe)
+        fully_shard(objective, mesh=mesh, mp_policy=policy, ignored_params=whole)
+        self._parts = parts.parts_of(objective)
+        self._groups = parts.parameter_groups(self._parts, recipe)
         self.optimizer = adamw(self._groups, recipe)
         self._ddp = None
         self.run = objective
