@@ -71,6 +71,7 @@ class Ledger:
         self.max_share, self.max_count = max_share, max_count
         self.entries: dict[int, Entry] = {}
         self._read_until = 0
+        self._ends_in_half_line = False
         self._read()
 
     def __len__(self) -> int:
@@ -92,7 +93,8 @@ class Ledger:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # One write of one line: lines of several processes do not mix.
             with self.path.open("ab", buffering=0) as file:
-                file.write(json.dumps(asdict(entry), ensure_ascii=False).encode() + b"\n")
+                line = json.dumps(asdict(entry), ensure_ascii=False).encode() + b"\n"
+                file.write(b"\n" + line if self._ends_in_half_line else line)
 
     def check(self, num_rows: int) -> None:
         """Stop where too many rows were left out.
@@ -127,6 +129,7 @@ class Ledger:
             file.seek(self._read_until)
             added = file.read()
         whole = added.rfind(b"\n") + 1
+        self._ends_in_half_line = whole < len(added)
         self._read_until += whole
         for line in added[:whole].splitlines():
             entry = _entry(line)

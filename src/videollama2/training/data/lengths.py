@@ -40,6 +40,10 @@ class MediaTokens:
     num_frames: int
     sound_of_video: bool = False
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the tower, which a copy in another process makes again (torch does not pickle all of its kinds)."""
+        return {name: value for name, value in self.__dict__.items() if name != "_audio_tower"}
+
     @cached_property
     def _audio_tower(self) -> Any:
         with torch.device("meta"):

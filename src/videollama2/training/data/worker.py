@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,8 @@ from videollama2.training.data.sources import Sources
 
 # Imported once by the process that workers are forked from, and not by each worker.
 _PRELOADED = ("videollama2.training.data.worker", "transformers")
+# Seconds between looks at whether the workers still live.
+_POLL = 5.0
 
 
 @dataclass(kw_only=True)
@@ -123,11 +126,12 @@ def delivered(
         collate_fn=_as_it_is,  # type: ignore[arg-type]
         num_workers=workers,
         prefetch_factor=prefetch,
-        timeout=deadline,
+        timeout=min(_POLL, deadline),
         worker_init_fn=_start_worker,
         multiprocessing_context=_context(),
     )
     iterator = iter(loader)
+    silent_since = time.monotonic()
     while True:
         try:
             made = next(iterator)
@@ -136,12 +140,19 @@ def delivered(
         except RuntimeError as error:
             if "DataLoader" not in str(error):
                 raise
+            # torch looks whether workers live only when the time is up; a live one may go on until the deadline.
+            if "timed out" in str(error) and time.monotonic() - silent_since < deadline:
+                continue
+            # They do not listen to SIGTERM, and this process could not end before a hung one.
+            for process in getattr(iterator, "_workers", ()):
+                process.kill()
             sentence = " ".join(str(error).split())
             raise RequestError(
                 f"A decode worker died or hung ({sentence}); use fewer workers, give the machine more shared memory"
                 " (/dev/shm), or find the file with 'videollama2 data check --decode'."
             ) from error
         yield made
+        silent_since = time.monotonic()
 
 
 def _as_it_is(made: Made) -> Made:
