@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from videollama2.world.textures import TEXTURES, paint_texture
+
 BACKGROUNDS = ("plain", "gradient", "noise", "stripes", "blobs", "landscape", "room", "checks")
 
 _CANVAS = 128
 """Side on which backgrounds are painted before they are scaled: cheap, and as soft as an unfocused background is."""
+
+_FINE = 192
+"""Side on which textures are computed, whose grain is meant to be seen."""
 
 _SKY = ((120, 180, 235), (170, 205, 240), (225, 200, 180), (60, 80, 130), (200, 215, 225), (150, 170, 190))
 _GROUND = (
@@ -132,7 +137,7 @@ def paint_background(kind: str, seed: int, size: int) -> Image.Image:
     """Paints a background.
 
     Args:
-        kind: One of `BACKGROUNDS`.
+        kind: One of `BACKGROUNDS` or of `TEXTURES`.
         seed: Decides everything else; another size gives the same picture, larger or smaller.
         size: Side in pixels.
 
@@ -140,6 +145,9 @@ def paint_background(kind: str, seed: int, size: int) -> Image.Image:
         RGB image, `size` pixels square.
     """
     rng = np.random.default_rng(seed)
+    if kind in TEXTURES:
+        fine = np.clip(paint_texture(kind, rng, _FINE), 0, 255).astype(np.uint8)
+        return Image.fromarray(fine).resize((size, size), Image.Resampling.BICUBIC)
     picture = _PAINTERS[kind](rng, _CANVAS)
     grain = rng.normal(0, rng.uniform(0, 5), (_CANVAS, _CANVAS, 1))
     pixels = np.clip(picture * rng.uniform(0.75, 1.1) + grain, 0, 255).astype(np.uint8)

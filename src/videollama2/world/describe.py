@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from videollama2.world.describe_time import LATER_PICTURES, TIMES
 from videollama2.world.graph import Scene, side_of
 from videollama2.world.kinds_sound import WORD
 from videollama2.world.nouns import plural, with_article
@@ -23,7 +24,7 @@ SIDE_ANSWERS = {"left": "on the left", "right": "on the right", "top": "at the t
 def describe_picture(scene: Scene) -> str:
     """One or two true sentences about what is seen: "A dog moves to the left."."""
     sprites = scene.sprites
-    if scene.kind in ("order", "pair", "sequence"):
+    if scene.kind in ("order", "pair", "sequence", "together"):
         names = [named(sprite) for sprite in sprites]
         return sentence(f"{names[0]} appears first, then {', then '.join(names[1:])}")
     if scene.kind == "count":
@@ -33,6 +34,8 @@ def describe_picture(scene: Scene) -> str:
         things = with_article(name) if number == 1 else f"{NUMBERS[number]} {plural(name)}"
         verb = "is" if number == 1 else "are"
         return sentence(f"there {verb} {' and '.join([things, *others])}")
+    if scene.kind in LATER_PICTURES:
+        return sentence(LATER_PICTURES[scene.kind](scene))
     if len(sprites) == 2:
         where = [f"{named(s)}{' ' + SIDE_ANSWERS[side_of(s)] if scene.kind == 'place' else ''}" for s in sprites]
         return sentence(f"there is {where[0]} and {where[1]}")
@@ -52,7 +55,10 @@ def describe_sound(scene: Scene) -> str:
     if not kinds:
         return "No sound is heard."
     if kinds[0] == WORD:
-        return f'A voice says "{scene.sounds[0].text}"{" twice" if len(kinds) == 2 else ""}.'
+        times = "" if len(kinds) == 1 else f" {TIMES[len(kinds)]}"
+        return f'A voice says "{scene.sounds[0].text}"{times}.'
+    if scene.kind == "heard":
+        return sentence(f"{sound_is(kinds[0])} heard {TIMES[len(kinds)]}")
     if len(kinds) == 1:
         return sentence(f"{sound_is(kinds[0])} heard")
     return sentence(f"{sound_is(kinds[0])} heard first, then {SOUND_NAMES[kinds[1]]}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from dataclasses import dataclass
 
 DIRECTIONS = ("left", "right", "up", "down", "still")
@@ -29,6 +31,13 @@ class Sprite:
         saturation: 0 grey to 1 as drawn.
         detail: Pixels to which its longest side is reduced before drawing (a blurred, coarse look), or 0 for none.
         shading: 0 flat to 1 shaded, for shapes.
+        windows: Spans of the clip in which it is seen, where it comes and goes (instead of `appear`, `disappear`).
+        phase: Where between `start` (0) and `end` (1) it begins; from 1 to 2 it is on its way back.
+        laps: Ways between `start` and `end` it makes in the clip, to and fro.
+        end_size: Size at the end of the clip, where it changes evenly (by ratio).
+        turn: Degrees it turns during the clip, counter-clockwise.
+        open_start: How far it is open at the beginning, 0 to 1, for the things of `openings`.
+        open_end: How far it is open at the end.
     """
 
     name: str
@@ -47,6 +56,39 @@ class Sprite:
     saturation: float = 1.0
     detail: int = 0
     shading: float = 0.0
+    windows: tuple[tuple[float, float], ...] = ()
+    phase: float = 0.0
+    laps: float = 1.0
+    end_size: float | None = None
+    turn: float = 0.0
+    open_start: float | None = None
+    open_end: float = 0.0
+
+    def seen(self, moment: float) -> bool:
+        """Whether it is visible at a moment (fraction of the clip)."""
+        spans = self.windows or ((self.appear, self.disappear),)
+        return any(first <= moment < last or moment >= 1.0 <= last for first, last in spans)
+
+    def place(self, moment: float) -> tuple[float, float]:
+        """Centre at a moment."""
+        way = (self.phase + self.laps * moment) % 2.0
+        share = way if way <= 1.0 else 2.0 - way
+        (x, y), (to_x, to_y) = self.start, self.end
+        return x + (to_x - x) * share, y + (to_y - y) * share
+
+    def size_at(self, moment: float) -> float:
+        """Longest side at a moment."""
+        return self.size if self.end_size is None else self.size * (self.end_size / self.size) ** moment
+
+    def openness(self, moment: float) -> float:
+        """How far it is open at a moment, 0 to 1."""
+        first = self.open_start or 0.0
+        return first + (self.open_end - first) * moment
+
+    @property
+    def steady(self) -> bool:
+        """Whether it looks the same all the time, wherever it is."""
+        return self.end_size is None and not self.turn and self.open_start is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +119,34 @@ class Sound:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Camera:
+    """How the view moves over the scene; at the middle of the clip it looks straight at it, unless it shakes.
+
+    Attributes:
+        pan: Way of the view over the clip in fractions of the frame, (to the right, down).
+        zoom: Ratio of magnification between the end and the beginning; above 1 it zooms in.
+        shake: Size of a trembling, in fractions of the frame.
+        shake_seed: Decides the trembling.
+        things: Whether things are seen to move with the background; False lets only the background drift.
+    """
+
+    pan: tuple[float, float] = (0.0, 0.0)
+    zoom: float = 1.0
+    shake: float = 0.0
+    shake_seed: int = 0
+    things: bool = True
+
+    def view(self, moment: float) -> tuple[float, float, float]:
+        """Centre of the view in scene coordinates (x, y) and its magnification, at a moment."""
+        x, y = (0.5 + way * (moment - 0.5) for way in self.pan)
+        if self.shake:
+            rng = random.Random(self.shake_seed)
+            waves = [(rng.uniform(3, 9), rng.uniform(0, 2 * math.pi)) for _ in range(2)]
+            x, y = (v + self.shake * math.sin(2 * math.pi * f * moment + p) for v, (f, p) in zip((x, y), waves))
+        return x, y, self.zoom ** (moment - 0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scene:
     """A clip's scene graph.
 
@@ -93,6 +163,7 @@ class Scene:
         softness: Radius of the lens blur in thousandths of the frame's side; 0 for none.
         noise_db: Level of the recording noise below full scale.
         noise_seed: Decides the noise.
+        camera: How the view moves; None stands still.
     """
 
     split: str
@@ -107,6 +178,7 @@ class Scene:
     softness: float
     noise_db: float
     noise_seed: int
+    camera: Camera | None = None
 
 
 def side_of(sprite: Sprite) -> str:

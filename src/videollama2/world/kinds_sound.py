@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from videollama2.errors import RequestError
 from videollama2.world.assets import Catalogue
@@ -14,6 +15,9 @@ SILENT_SHARE, TWO_SOUNDS_SHARE = 0.18, 0.20
 
 WORD = "word"
 """Kind of the sounds that are one spoken word; `Sound.text` says which."""
+
+CELLS = 8
+"""Parts of a clip that a repetition is laid out on: eight even frames show every one of them."""
 
 
 def draw_sound(rng: random.Random, catalogue: Catalogue, split: str, kind: str, start: float, end: float) -> Sound:
@@ -66,22 +70,24 @@ def sounds(rng: random.Random, catalogue: Catalogue, split: str) -> dict:
     return {"sprites": any_thing(rng, catalogue, split), "sounds": heard}
 
 
-def _utterances(rng: random.Random, catalogue: Catalogue, split: str, new: bool) -> dict:
-    """One word, said once or twice by one voice in a quiet or noisy recording."""
+def _utterances(
+    rng: random.Random, catalogue: Catalogue, split: str, new: bool, times: int = 0, pause: float = 0.0
+) -> dict:
+    """One word, said `times` times (0: once or twice) by one voice, with `pause` (of the clip) or more between."""
     number = rng.choice(catalogue.word_numbers(rng.choice(catalogue.words(split, new=new)), split))
-    row, duration = catalogue.word_row(number), round(rng.uniform(4.0, 6.0), 2)
-    times, speed = rng.choice((1, 1, 2)), rng.uniform(0.92, 1.08)
+    row, duration = catalogue.word_row(number), round(rng.uniform(4.0, 6.0) + 20 * pause, 2)
+    times, speed = times or rng.choice((1, 1, 2)), rng.uniform(0.92, 1.08)
     length = row["length"] / SAMPLE_RATE / speed / duration
-    gain, tilt, said = rng.uniform(-16, -3), rng.uniform(-0.8, 0.8), []
+    gain, tilt, utterances = rng.uniform(-16, -3), rng.uniform(-0.8, 0.8), []
     for k in range(times):
-        start = rng.uniform(k / times, (k + 1) / times - length)
-        said.append(
+        start = rng.uniform(k / times, (k + 1) / times - length - pause)
+        utterances.append(
             Sound(
                 kind=WORD, text=row["word"], number=number, start=start, end=start + length, gain_db=gain, offset=0.0,
                 speed=speed, tilt=tilt,
             )
         )  # fmt: skip
-    return {"sprites": any_thing(rng, catalogue, split), "sounds": tuple(said), "duration": duration}
+    return {"sprites": any_thing(rng, catalogue, split), "sounds": tuple(utterances), "duration": duration}
 
 
 def word(rng: random.Random, catalogue: Catalogue, split: str) -> dict:
@@ -100,3 +106,40 @@ def new_word(rng: random.Random, catalogue: Catalogue, split: str) -> dict:
             f"scenes of kind 'new_word' exist in the split 'test' only, not in {split!r}; ask for 'word'"
         )
     return _utterances(rng, catalogue, split, new=True)
+
+
+def runs(rng: random.Random, number: int) -> tuple[tuple[float, float], ...]:
+    """`number` spans that fill half of the clip and begin or end with it.
+
+    Spans and pauses alternate and are equally many, so the spans of one draw are the pauses of another, equally likely
+    one: at every moment the chance to be within a span is one half whatever the number.
+    """
+
+    def parts() -> list[int]:
+        cuts = sorted(rng.sample(range(1, CELLS // 2), number - 1))
+        return [b - a for a, b in zip([0, *cuts], [*cuts, CELLS // 2])]
+
+    lengths = [length for both in zip(parts(), parts()) for length in both]
+    edges = [sum(lengths[:k]) / CELLS for k in range(2 * number + 1)]
+    edges = [edge if edge in (0, 1) else edge + rng.uniform(-0.03, 0.03) for edge in edges]
+    first = rng.randrange(2)
+    return tuple((edges[k], edges[k + 1]) for k in range(first, 2 * number, 2))
+
+
+SUSTAINED = ("engine", "flute", "rain", "siren", "trumpet", "violin", "wind")
+"""Kinds of sound without pauses of their own, whose repetitions can be counted."""
+
+
+def heard(rng: random.Random, catalogue: Catalogue, split: str) -> dict:
+    """A sound that is heard once to four times, for half of the clip in all."""
+    kind = rng.choice([kind for kind in SUSTAINED if kind in catalogue.sound_kinds(split)])
+    one = draw_sound(rng, catalogue, split, kind, 0.0, 1.0)
+    spans = runs(rng, rng.randint(1, 4))
+    repeated = tuple(replace(one, start=start, end=end) for start, end in spans)
+    sprites = any_thing(rng, catalogue, split)
+    return {"sprites": sprites, "sounds": repeated, "duration": round(rng.uniform(5.0, 8.0), 2)}
+
+
+def said(rng: random.Random, catalogue: Catalogue, split: str) -> dict:
+    """A word that is said once to four times."""
+    return _utterances(rng, catalogue, split, new=False, times=rng.randint(1, 4), pause=0.03)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from videollama2.world.assets import Catalogue
-from videollama2.world.graph import Sprite
+from videollama2.world.graph import Camera, Sprite
 from videollama2.world.shapes import COLOURS
 
 _STEP = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1), "still": (0, 0)}
@@ -75,3 +75,23 @@ def cells(rng: random.Random, number: int) -> list[tuple[float, float]]:
     """Places in different cells of a 3 x 3 grid, a little off the cells' centres."""
     cells = rng.sample([(column, row) for column in range(3) for row in range(3)], number)
     return [((c + 0.5) / 3 + rng.uniform(-0.02, 0.02), (r + 0.5) / 3 + rng.uniform(-0.02, 0.02)) for c, r in cells]
+
+
+def lens(rng: random.Random, *, things: bool = True, strong: bool = False) -> Camera | None:
+    """How the view moves: mostly as a distractor, by less than would change an answer.
+
+    Args:
+        rng: Source of chance.
+        things: Whether the things are seen to move with the background.
+        strong: A clear pan to the left or right with a clear zoom, to be asked about.
+    """
+    if strong:
+        pan = (rng.choice((-1, 1)) * rng.uniform(0.2, 0.32), rng.uniform(-0.04, 0.04))
+        return Camera(pan=pan, zoom=rng.uniform(1.4, 1.8) ** rng.choice((-1, 1)))
+    if rng.random() < 0.5:
+        return None
+    reach = 0.08 if things else 0.3
+    pan = (rng.uniform(-reach, reach), rng.uniform(-reach, reach))
+    zoom = 1.0 if things else 1.25 ** rng.uniform(-1, 1)
+    shake = rng.choice((0.0, rng.uniform(0.0, 0.02)))
+    return Camera(pan=pan, zoom=zoom, shake=shake, shake_seed=rng.randrange(2**32), things=things)

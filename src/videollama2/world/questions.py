@@ -13,11 +13,12 @@ from videollama2.world.describe import NUMBERS, describe_picture, describe_sound
 from videollama2.world.graph import Scene
 from videollama2.world.questions_plain import ask_plain
 from videollama2.world.questions_sound import SOUND_ASKERS
+from videollama2.world.questions_time import TIME_ASKERS
 from videollama2.world.writer import Question, Writer
 
 __all__ = ["NUMBERS", "Question", "choice_prompt", "describe_picture", "describe_sound", "make_questions"]
 
-_ASKERS: dict[str, Callable[[Writer], None]] = {**SOUND_ASKERS}
+_ASKERS: dict[str, Callable[[Writer], None]] = {**SOUND_ASKERS, **TIME_ASKERS}
 
 
 def make_questions(

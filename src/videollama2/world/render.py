@@ -8,10 +8,13 @@ from PIL import Image, ImageEnhance, ImageFilter
 from videollama2.world.assets import Catalogue
 from videollama2.world.backgrounds import paint_background
 from videollama2.world.graph import Scene, Sound, Sprite
+from videollama2.world.openings import draw_opening
 from videollama2.world.shapes import draw_shape
 from videollama2.world.sounding import SAMPLE_RATE
 
 _FADE = int(0.02 * SAMPLE_RATE)
+MARGIN = 0.35
+"""Of the frame's side: what is painted around the picture for a camera that moves."""
 
 
 def frame_moments(num_frames: int) -> list[float]:
@@ -19,13 +22,20 @@ def frame_moments(num_frames: int) -> list[float]:
     return [(k + 0.5) / num_frames for k in range(num_frames)]
 
 
-def _draw_sprite(sprite: Sprite, catalogue: Catalogue, size: int) -> Image.Image:
-    source = catalogue.sprite(sprite.file) if sprite.file else draw_shape(sprite.name, sprite.rgb, sprite.shading)
+def _draw_sprite(
+    sprite: Sprite, catalogue: Catalogue, size: int, moment: float = 0.0, zoom: float = 1.0
+) -> Image.Image:
+    if sprite.open_start is not None:
+        source = draw_opening(sprite.name, sprite.rgb, sprite.openness(moment))
+    elif sprite.file:
+        source = catalogue.sprite(sprite.file)
+    else:
+        source = draw_shape(sprite.name, sprite.rgb, sprite.shading)
     longest = max(source.size)
     if sprite.detail and sprite.detail < longest:
         source = source.resize([max(1, round(side * sprite.detail / longest)) for side in source.size])
         longest = max(source.size)
-    side = max(2, round(sprite.size * size))
+    side = max(2, round(sprite.size_at(moment) * zoom * size))
     image = source.resize([max(1, round(s * side / longest)) for s in source.size], Image.Resampling.BICUBIC)
     if sprite.flip:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -34,8 +44,9 @@ def _draw_sprite(sprite: Sprite, catalogue: Catalogue, size: int) -> Image.Image
         image = ImageEnhance.Brightness(image.convert("RGB")).enhance(sprite.brightness)
         image = ImageEnhance.Color(image).enhance(sprite.saturation)
         image.putalpha(alpha)
-    if sprite.angle:
-        image = image.rotate(sprite.angle, Image.Resampling.BICUBIC, expand=True)
+    angle = sprite.angle + sprite.turn * moment
+    if angle:
+        image = image.rotate(angle, Image.Resampling.BICUBIC, expand=True)
     return image
 
 
@@ -53,22 +64,49 @@ def render_frames(scene: Scene, catalogue: Catalogue, moments: list[float] | int
     """
     if isinstance(moments, int):
         moments = frame_moments(moments)
-    background = paint_background(scene.background, scene.background_seed, size)
-    drawn = [_draw_sprite(sprite, catalogue, size) for sprite in scene.sprites]
+    drawn = [_draw_sprite(sprite, catalogue, size) if sprite.steady else None for sprite in scene.sprites]
+    backdrop = _Backdrop(scene, size)
     frames = np.empty((len(moments), size, size, 3), np.uint8)
     for k, moment in enumerate(moments):
-        frame = background.copy()
+        frame = backdrop.at(moment)
         for sprite, image in zip(scene.sprites, drawn):
-            if not sprite.appear <= moment < sprite.disappear and not (moment >= 1.0 <= sprite.disappear):
+            if not sprite.seen(moment):
                 continue
-            x = sprite.start[0] + (sprite.end[0] - sprite.start[0]) * moment
-            y = sprite.start[1] + (sprite.end[1] - sprite.start[1]) * moment
+            x, y = sprite.place(moment)
+            zoom = 1.0
+            if scene.camera is not None and scene.camera.things:
+                centre_x, centre_y, zoom = scene.camera.view(moment)
+                x, y = (x - centre_x) * zoom + 0.5, (y - centre_y) * zoom + 0.5
+            if image is None or zoom != 1.0:
+                image = _draw_sprite(sprite, catalogue, size, moment, zoom)
             corner = (round(x * size - image.width / 2), round(y * size - image.height / 2))
             frame.paste(image, corner, image)
         if scene.softness:
             frame = frame.filter(ImageFilter.BoxBlur(scene.softness * size / 1000))
         frames[k] = np.asarray(frame)
     return frames
+
+
+class _Backdrop:
+    """The background of a scene, as the camera sees it at a moment."""
+
+    def __init__(self, scene: Scene, size: int) -> None:
+        self.camera, self.size = scene.camera, size
+        side = size if self.camera is None else round(size * (1 + 2 * MARGIN))
+        self.image = paint_background(scene.background, scene.background_seed, side)
+
+    def at(self, moment: float) -> Image.Image:
+        if self.camera is None:
+            return self.image.copy()
+        x, y, zoom = self.camera.view(moment)
+        half = 0.5 / zoom
+        box = [(value + MARGIN) * self.size for value in (x - half, y - half, x + half, y + half)]
+        low, high = 0.0, float(self.image.width)
+        # at the limits of what was painted the view is shifted, never filled
+        shift_x = max(low - box[0], 0.0) - max(box[2] - high, 0.0)
+        shift_y = max(low - box[1], 0.0) - max(box[3] - high, 0.0)
+        view = (box[0] + shift_x, box[1] + shift_y, box[2] + shift_x, box[3] + shift_y)
+        return self.image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=view)
 
 
 def _play(sound: Sound, catalogue: Catalogue, num_samples: int) -> np.ndarray:

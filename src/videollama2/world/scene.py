@@ -14,12 +14,13 @@ import random
 from collections.abc import Callable, Mapping
 
 from videollama2.errors import RequestError
-from videollama2.world import kinds_order, kinds_sound
+from videollama2.world import kinds_order, kinds_sound, kinds_time
 from videollama2.world.assets import Catalogue, check_split
 from videollama2.world.backgrounds import BACKGROUNDS
 from videollama2.world.graph import DIRECTIONS, SIDES, Scene, Sound, Sprite, side_of
 from videollama2.world.kinds_plain import PLAIN_MAKERS, match, match_pair
 from videollama2.world.kinds_sound import SILENT_SHARE, TWO_SOUNDS_SHARE, any_sounds, draw_sound
+from videollama2.world.textures import TEXTURES
 
 __all__ = ["DIRECTIONS", "KINDS", "MIXES", "SCENE_KINDS", "SIDES", "SILENT_SHARE", "TWO_SOUNDS_SHARE", "Mix", "Scene",
            "Sound", "Sprite", "make_scene", "mix_weights", "side_of"]  # fmt: skip
@@ -44,7 +45,21 @@ _MAKERS: dict[str, Callable[[random.Random, Catalogue, str], dict]] = {
     "sounds": kinds_sound.sounds,
     "word": kinds_sound.word,
     "new_word": kinds_sound.new_word,
+    "said": kinds_sound.said,
+    "heard": kinds_sound.heard,
+    "size": kinds_time.size,
+    "speed": kinds_time.speed,
+    "repeat": kinds_time.repeat,
+    "change": kinds_time.change,
+    "vanish": kinds_time.vanish,
+    "action": kinds_time.action,
+    "opening": kinds_time.opening,
+    "meet": kinds_time.meet,
+    "camera": kinds_time.camera,
+    "together": kinds_time.together,
 }
+
+_FLAT = frozenset({"pair", "sequence", "sounds", "word", "new_word"})  # drawn before there were textures
 
 KINDS: tuple[str, ...] = (*SCENE_KINDS, *_MAKERS)
 """Every kind of scene."""
@@ -55,8 +70,15 @@ MIXES: dict[str, dict[str, float]] = {
         "move": 0.12, "order": 0.06, "count": 0.10, "colour": 0.08, "place": 0.12, "close": 0.06, "match": 0.14,
         "pair": 0.08, "sequence": 0.12, "sounds": 0.06, "word": 0.06,
     },
+    "all": {
+        "move": 0.08, "order": 0.03, "count": 0.06, "colour": 0.05, "place": 0.05, "close": 0.03, "match": 0.07,
+        "pair": 0.04, "sequence": 0.07, "sounds": 0.05, "word": 0.07, "said": 0.03, "heard": 0.04, "size": 0.03,
+        "speed": 0.04, "repeat": 0.05, "change": 0.05, "vanish": 0.02, "action": 0.05, "opening": 0.03, "meet": 0.02,
+        "camera": 0.02, "together": 0.02,
+    },
 }  # fmt: skip
-"""Named mixes: "plain" as without a mix; "order" with more of first and last, side, matching and words."""
+"""Named mixes: "plain" as without a mix; "order" with more of first and last, side, matching and words;
+"all" with every kind."""
 
 
 def mix_weights(mix: Mix | None) -> dict[str, float]:
@@ -133,7 +155,7 @@ def _later(rng: random.Random, catalogue: Catalogue, split: str, kind: str) -> d
     """The kinds that came after the first seven; what a kind leaves open is drawn here."""
     fields = _MAKERS[kind](rng, catalogue, split)
     fields.setdefault("duration", round(rng.uniform(4.0, 6.0), 2))
-    fields = {**_background(rng, BACKGROUNDS), **fields}
+    fields = {**_background(rng, BACKGROUNDS if kind in _FLAT else BACKGROUNDS + TEXTURES), **fields}
     if "sounds" not in fields:
         fields["sounds"] = any_sounds(rng, catalogue, split)
     return fields

@@ -32,8 +32,43 @@ ASK: dict[str, tuple[str, ...]] = {
     "word_said": ("Is the word \"{x}\" spoken?", "Does the voice say \"{x}\"?"),
     "when": ("When does the {x} appear?", "At which place in the order does the {x} appear?",
              "When is the {x} shown?"),
+    "repeat": ("How many times does the {x} appear?", "How often is the {x} seen?", "How many times is the {x} shown?"),
+    "times_heard": ("How many times is {x} heard?", "How often do you hear {x}?"),
+    "times_said": ("How many times is the word \"{x}\" said?", "How often does the voice say \"{x}\"?"),
+    "size": ("Which is larger, {x} or {y}?", "Which thing is bigger: {x} or {y}?"),
+    "relation": ("Which is on the left, {x} or {y}?", "Which thing is further left: {x} or {y}?"),
+    "speed": ("Which moves faster, {x} or {y}?", "Which is faster: {x} or {y}?"),
+    "change": ("What changes about the shape?", "What about the thing in the video becomes different?",
+               "Which property of the shape changes during the video?"),
+    "state": ("What happens to the {x}?", "How does the {x} change?"),
+    "vanish": ("Does the {x} appear or vanish?", "What does the {x} do during the video: appear or vanish?"),
+    "action": ("What does the {x} do?", "What happens to the {x}?", "How does the {x} change?"),
+    "grow": ("Does the {x} grow or shrink?", "Does the {x} become larger or smaller?"),
+    "turn": ("Which way does the {x} turn?", "Does the {x} turn clockwise or counter-clockwise?"),
+    "opening": ("Does the {x} open or close?", "What does the {x} do: open or close?"),
+    "meet": ("Do the two things come together or move apart?", "Do {x} and {y} move together or apart?"),
+    "camera": ("How does the camera move?", "What does the camera do?"),
+    "pan": ("Does the camera move to the left or to the right?", "To which side does the camera turn?"),
+    "zoom": ("Does the camera zoom in or out?", "Does the picture zoom in or out?"),
+    "together": ("What is shown while the sound is heard?", "Which thing is seen when {x} is heard?",
+                 "What is in the picture while {x} can be heard?"),
 }  # fmt: skip
 """Family (or wording) -> ways to ask; which one is used is drawn from the scene."""
 
-ARROW_FAMILIES = frozenset({"first", "last", "order", "when"})
-"""Families (beside "direction") whose answers change when the frames are played backwards."""
+ARROW_FAMILIES = frozenset(
+    {"first", "last", "order", "when", "state", "vanish", "action", "grow", "turn", "opening", "meet", "camera", "pan",
+     "zoom", "together"}
+)  # fmt: skip
+"""Families (beside "direction") whose answers change, or may change, when the frames are played backwards."""
+
+NEEDS_TIME = frozenset(
+    {"direction", "first", "last", "order", "when", "repeat", "speed", "change", "state", "vanish", "action", "grow",
+     "turn", "opening", "meet", "pan", "zoom", "together"}
+)  # fmt: skip
+"""Families of which one frame of an unknown moment says nothing: a reader of it is at chance."""
+
+NEEDS_SOUND = frozenset(
+    {"sound", "sound_order", "sound_exists", "match", "word", "word_said", "times_heard", "times_said", "together",
+     "audio_caption", "av_caption"}
+)  # fmt: skip
+"""Families of which a silent clip says nothing: a deaf reader is at chance."""
