@@ -69,7 +69,14 @@ class Objective(nn.Module):
         loss = label_loss(hidden_bpe, spliced.labels, self.core._logits, chunk=chunk)
         for modality in sorted(empty):
             loss = loss + 0.0 * self._empty(modality, given["input_ids"].device).float().sum()
-        return loss
+        return loss if loss.requires_grad or not torch.is_grad_enabled() else loss + self._anchor()
+
+    def _anchor(self) -> Tensor | float:
+        """A zero with a gradient, for text where only a connector learns: every process must pass backward."""
+        learning = (weight for weight in self.module.parameters() if weight.requires_grad)
+        # A layer's slices (DTensors) are not gathered here; those of the rest are.
+        weight = next((weight for weight in learning if not hasattr(weight, "to_local")), None)
+        return 0.0 if weight is None else 0.0 * weight.flatten()[:1].float().sum()
 
     def _empty(self, modality: str, device: torch.device) -> Tensor:
         model = self.core.model

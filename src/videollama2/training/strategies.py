@@ -88,8 +88,7 @@ class Plain(Strategy):
         self._ddp: nn.parallel.DistributedDataParallel | None = None
         self.run = objective
         if processes.size > 1:
-            # Which weights take part differs from step to step with the modalities; those that take part nowhere
-            # keep no gradient, exactly as in one process.
+            # Which weights take part differs from step to step with the modalities.
             self._ddp = nn.parallel.DistributedDataParallel(
                 objective, find_unused_parameters=True, broadcast_buffers=False
             )
@@ -108,6 +107,10 @@ class Plain(Strategy):
         for group, rate in zip(self.optimizer.param_groups, rates):
             group["lr"] = rate
         weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+        for weight in weights:
+            # What took no part has a gradient of zero, however the step was cut and whoever computed it.
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
         norm_tensor = nn.utils.clip_grad_norm_(weights, clip if clip > 0 else float("inf"))
         norm = _whole(norm_tensor).item()
         if norm == norm and norm != float("inf"):
