@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import av
@@ -17,7 +18,9 @@ from transformers import CLIPImageProcessorPil, SiglipImageProcessorPil
 from videollama2.media import load_video
 from videollama2.media.sampling import uniform_indices
 from videollama2.processing.fbank import kaldi_fbank
-from videollama2.processing.pixels import PixelSpec, preprocess_frames
+from videollama2.processing.pixel_spec import PixelSpec
+from videollama2.processing.pixel_stream import load_with_pixels
+from videollama2.processing.pixels import preprocess_frames
 
 from ..parity_groups.measure import FBANK, GOLDEN
 from .clips import hour_clip, moving_clip
@@ -51,13 +54,13 @@ def decode(settings: Settings) -> Iterator[Result]:
 
 
 def decode_and_pixels(settings: Settings) -> Iterator[Result]:
-    """File to SigLIP input against decoding everything and the Hugging Face processor."""
+    """File to SigLIP input, pixels made while decoding, against decoding everything and the Hugging Face processor."""
     spec, processor = _processor("siglip-so400m-patch14-384")
     for seconds in SECONDS:
         path = moving_clip(settings.cache, seconds)
         yield in_turns(
             "decode_and_pixels",
-            lambda path=path: preprocess_frames(load_video(path, NUM_FRAMES).frames, spec),
+            lambda path=path: load_with_pixels(partial(load_video, path, NUM_FRAMES), spec)[1],
             lambda path=path: _hugging_face(processor, decode_everything(path, NUM_FRAMES)),
             runs=settings.runs,
             tolerance=PIXEL_TOLERANCE,

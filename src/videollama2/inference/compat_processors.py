@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,9 @@ import torch
 from videollama2.errors import RequestError
 from videollama2.media import DEFAULT_LIMITS, Limits, load_audio, load_image, load_video
 from videollama2.processing.audio import AudioSpec, audio_features
-from videollama2.processing.pixels import PixelSpec, preprocess_frames
+from videollama2.processing.pixel_spec import PixelSpec
+from videollama2.processing.pixel_stream import load_with_pixels
+from videollama2.processing.pixels import preprocess_frames
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,8 @@ class VideoProcessor:
             RequestError: `va` on a model that does not hear.
         """
         wanted = self.num_frames if num_frames == -1 else num_frames
-        clip = load_video(video_path, wanted, start=s, end=e, limits=self.limits)
-        pixels = preprocess_frames(clip.frames, self.pixel_spec, pad=aspect_ratio == "pad")
+        load = partial(load_video, video_path, wanted, start=s, end=e, limits=self.limits)
+        _, pixels = load_with_pixels(load, self.pixel_spec, pad=aspect_ratio == "pad")
         if not va:
             return pixels
         if self.audio_spec is None:

@@ -33,7 +33,9 @@ from videollama2.media import DEFAULT_LIMITS, Limits, load_image, load_video
 from videollama2.media.source import source_name
 from videollama2.media.types import AudioClip
 from videollama2.processing.audio import AudioSpec, audio_features, room_noise, sound_events
-from videollama2.processing.pixels import PixelSpec, frame_events, preprocess_frames
+from videollama2.processing.pixel_spec import PixelSpec
+from videollama2.processing.pixel_stream import PixelStream
+from videollama2.processing.pixels import frame_events
 
 # Length of the silence that stands for a missing sound track; the default model's training clips are as long.
 SILENCE_SECONDS = 5
@@ -148,17 +150,19 @@ class MediaPreparer:
         known = self.cache.get(key)
         if known is not None:
             return EncodedItem(key, known.features, known.record, hit=True)
-        with timer.stage("decode"):
-            bounds: dict[str, Any] = {"limits": self.limits, "timeout": timeout_of(settings)}
-            if is_image:
-                clip = load_image(opened.source, **bounds)
-            else:
-                # More frames than the official 32 are a wish of the user's, not to be cut.
-                clip = load_video(opened.source, **sampling, max_frames=None, **bounds)
         assert self.pixel_spec is not None
-        with timer.stage("preprocess"):
-            pixels = preprocess_frames(clip.frames, self.pixel_spec, pad=self.pad)
-            events = frame_events([frame.shape[:2] for frame in clip.frames], self.pixel_spec, pad=self.pad)
+        bounds: dict[str, Any] = {"limits": self.limits, "timeout": timeout_of(settings)}
+        # Frames are preprocessed while others are decoded: the stage counts what is left to do after the decoding.
+        with PixelStream(self.pixel_spec, pad=self.pad) as stream:
+            with timer.stage("decode"):
+                if is_image:
+                    clip = load_image(opened.source, **bounds)
+                else:
+                    # More frames than the official 32 are a wish of the user's, not to be cut.
+                    clip = load_video(opened.source, **sampling, max_frames=None, **bounds, sink=stream)
+            with timer.stage("preprocess"):
+                pixels = stream.pixels(clip.frames)
+                events = frame_events([frame.shape[:2] for frame in clip.frames], self.pixel_spec, pad=self.pad)
         with timer.stage("encode"):
             pixels = pixels.to(self.model.device, self.model.dtype)
             features = self.model.encode_visual(pixels, torch.tensor([len(pixels)]), torch.tensor([is_image]))[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,8 +41,10 @@ class FrameList:
     def __len__(self) -> int:
         return len(self.items)
 
-    def decode(self, indices: Sequence[int], deadline: Deadline) -> dict[int, np.ndarray]:
-        """Frame number -> uint8 [H, W, 3] RGB."""
+    def decode(
+        self, indices: Sequence[int], deadline: Deadline, on_frame: Callable[[int, np.ndarray], None] | None = None
+    ) -> dict[int, np.ndarray]:
+        """Frame number -> uint8 [H, W, 3] RGB. `on_frame` is given each at once, if it is within the limits."""
         frames: dict[int, np.ndarray] = {}
         total = 0
         for number in sorted(set(indices)):
@@ -52,6 +54,8 @@ class FrameList:
             total += frames[number].nbytes
             self.limits.check_pixels(width, height, self.name)
             self.limits.check_sampled(1 + total // (width * height * 3), width, height, self.name)
+            if on_frame is not None:
+                on_frame(number, frames[number])
         return frames
 
     def _frame(self, number: int, deadline: Deadline) -> np.ndarray:

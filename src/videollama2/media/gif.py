@@ -7,6 +7,7 @@ the true ones from the file.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,9 +57,13 @@ def index_animation(source: Source, limits: Limits, deadline: Deadline) -> Anima
 
 
 def decode_animation(
-    source: Source, indices: list[int], limits: Limits, deadline: Deadline
+    source: Source,
+    indices: list[int],
+    limits: Limits,
+    deadline: Deadline,
+    on_frame: Callable[[int, np.ndarray], None] | None = None,
 ) -> tuple[dict[int, np.ndarray], list[str]]:
-    """Decode frames by number; returns number -> uint8 [H, W, 3] RGB, and events."""
+    """Decode frames by number; returns number -> uint8 [H, W, 3] RGB, and events. `on_frame` is given each at once."""
     frames: dict[int, np.ndarray] = {}
     events: list[str] = []
     with open_image(source, limits) as image:
@@ -66,5 +71,7 @@ def decode_animation(
             deadline.check()
             image.seek(number)
             frames[number], notes = to_rgb(image)
+            if on_frame is not None:
+                on_frame(number, frames[number])
             events += [note for note in notes if note not in events]
     return frames, events

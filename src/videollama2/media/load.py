@@ -17,8 +17,9 @@ from .limits import DEFAULT_LIMITS, Limits
 from .request import Bounds, FrameRequest
 from .sampling import OFFICIAL_FOLDER_FPS, OFFICIAL_GIF_FPS, OFFICIAL_MAX_FRAMES, OFFICIAL_NUM_FRAMES
 from .source import Source, open_source, source_name
-from .types import VideoClip
-from .video import decode_frames, index_video
+from .types import FrameSink, VideoClip
+from .video import OnFrame, decode_frames
+from .video_file import indexed_video
 
 
 def load_video(
@@ -34,6 +35,7 @@ def load_video(
     source_fps: float | None = None,
     limits: Limits = DEFAULT_LIMITS,
     timeout: float | None = DEFAULT_TIMEOUT,
+    sink: FrameSink | None = None,
 ) -> VideoClip:
     """Take frames from a video.
 
@@ -53,6 +55,7 @@ def load_video(
             without sampling, as the official code does, unless this is given.
         limits: Sizes that are refused, from headers.
         timeout: Seconds until the load is given up; `None` for no deadline.
+        sink: Is given each frame as soon as it is decoded, to work on it meanwhile. What it raises ends the load.
 
     Returns:
         The clip. Too few frames (lists, arrays, GIFs) are filled up with black ones as in the official code, whose
@@ -71,16 +74,16 @@ def load_video(
         raise RequestError(f"source_fps={source_fps!r} is not a rate above 0; give frames per second.")
     deadline = Deadline(timeout, source_name(source))
     if isinstance(source, np.ndarray | list | tuple):
-        return _from_frames(given_frames(source, limits), request, source_fps, deadline)
+        return _from_frames(given_frames(source, limits), request, source_fps, deadline, sink)
     opened = open_source(source, limits, deadline)
     if opened.is_folder:
         frames = folder_frames(opened, limits, deadline)
-        return _from_frames(frames, request, source_fps or OFFICIAL_FOLDER_FPS, deadline)
+        return _from_frames(frames, request, source_fps or OFFICIAL_FOLDER_FPS, deadline, sink)
     if opened.family == "gif" or (opened.family == "image" and is_animated(opened, limits)):
-        return _from_animation(opened, request, limits, deadline)
+        return _from_animation(opened, request, limits, deadline, sink)
     if opened.family == "image":
         raise MediaError(f"{opened.name} is {opened.what}, not a video; pass it as image= instead.")
-    return _from_file(opened, request, limits, deadline)
+    return _from_file(opened, request, limits, deadline, sink)
 
 
 def load_image(source: Any, *, limits: Limits = DEFAULT_LIMITS, timeout: float | None = DEFAULT_TIMEOUT) -> VideoClip:
@@ -135,11 +138,15 @@ def load_image(source: Any, *, limits: Limits = DEFAULT_LIMITS, timeout: float |
     )
 
 
-def _from_file(source: Source, request: FrameRequest, limits: Limits, deadline: Deadline) -> VideoClip:
-    index = index_video(source, limits, deadline)
-    indices, events = request.choose(len(index), index.fps, index.times, index.duration)  # type: ignore[arg-type]
-    limits.check_sampled(len(indices), index.width, index.height, source.name)
-    decoded = decode_frames(source, index, indices, limits, deadline)
+def _from_file(
+    source: Source, request: FrameRequest, limits: Limits, deadline: Deadline, sink: FrameSink | None
+) -> VideoClip:
+    with indexed_video(source, limits, deadline) as video:
+        index = video.index
+        indices, events = request.choose(len(index), index.fps, index.times, index.duration)  # type: ignore[arg-type]
+        limits.check_sampled(len(indices), index.width, index.height, source.name)
+        on_frame = _announce(sink, indices, 0)
+        decoded = decode_frames(source, index, indices, limits, deadline, video=video, on_frame=on_frame)
     used = [decoded.replaced.get(i, i) for i in indices]
     return VideoClip(
         frames=tuple(decoded.frames[i] for i in used),
@@ -154,7 +161,9 @@ def _from_file(source: Source, request: FrameRequest, limits: Limits, deadline: 
     )
 
 
-def _from_animation(source: Source, request: FrameRequest, limits: Limits, deadline: Deadline) -> VideoClip:
+def _from_animation(
+    source: Source, request: FrameRequest, limits: Limits, deadline: Deadline, sink: FrameSink | None
+) -> VideoClip:
     index = index_animation(source, limits, deadline)
     if request.bounds == "auto":
         request = replace(request, bounds="official")
@@ -162,7 +171,8 @@ def _from_animation(source: Source, request: FrameRequest, limits: Limits, deadl
     if request.times is None:
         indices = sorted(set(indices))
     limits.check_sampled(len(indices), index.width, index.height, source.name)
-    frames, notes = decode_animation(source, indices, limits, deadline)
+    on_frame = _announce(sink, indices, _num_missing(len(indices), request))
+    frames, notes = decode_animation(source, indices, limits, deadline, on_frame)
     clip = VideoClip(
         frames=tuple(frames[i] for i in indices),
         times=tuple(index.times[i] for i in indices),
@@ -177,7 +187,9 @@ def _from_animation(source: Source, request: FrameRequest, limits: Limits, deadl
     return _fill_up(clip, request)
 
 
-def _from_frames(frames: FrameList, request: FrameRequest, source_fps: float | None, deadline: Deadline) -> VideoClip:
+def _from_frames(
+    frames: FrameList, request: FrameRequest, source_fps: float | None, deadline: Deadline, sink: FrameSink | None
+) -> VideoClip:
     count = len(frames)
     if source_fps is None:
         if not request.is_plain:
@@ -191,7 +203,7 @@ def _from_frames(frames: FrameList, request: FrameRequest, source_fps: float | N
     else:
         times = [i / source_fps for i in range(count)]
         indices, events = request.choose(count, source_fps, times, count / source_fps)
-    decoded = frames.decode(indices, deadline)
+    decoded = frames.decode(indices, deadline, _announce(sink, indices, _num_missing(len(indices), request)))
     clip = VideoClip(
         frames=tuple(decoded[i] for i in indices),
         times=tuple(times[i] for i in indices),
@@ -212,11 +224,8 @@ def _fill_up(clip: VideoClip, request: FrameRequest) -> VideoClip:
     The official code makes a black frame with the last frame's width and height swapped, so on a list of landscape
     frames the first black one is portrait, the next landscape, and so on.
     """
-    if request.num_frames is None or request.fps is not None or request.times is not None:
-        return clip
-    wanted = min(request.num_frames, request.max_frames or request.num_frames)
-    missing = wanted - len(clip.frames)
-    if missing <= 0:
+    missing = _num_missing(len(clip.frames), request)
+    if not missing:
         return clip
     frames = list(clip.frames)
     for _ in range(missing):
@@ -230,3 +239,22 @@ def _fill_up(clip: VideoClip, request: FrameRequest) -> VideoClip:
         num_padded=missing,
         events=(*clip.events, f"the source has too few frames: {missing} black ones were appended"),
     )
+
+
+def _num_missing(num_frames: int, request: FrameRequest) -> int:
+    """Frames to be appended."""
+    if request.num_frames is None or request.fps is not None or request.times is not None:
+        return 0
+    return max(min(request.num_frames, request.max_frames or request.num_frames) - num_frames, 0)
+
+
+def _announce(sink: FrameSink | None, indices: Sequence[int], num_missing: int) -> OnFrame | None:
+    """Tell the sink how many frames come, and where the frame of each number will stand first."""
+    if sink is None:
+        return None
+    sink.expect(len(indices) + num_missing)
+    places: dict[int, int] = {}
+    for place, number in enumerate(indices):
+        places.setdefault(number, place)
+    take = sink.take
+    return lambda number, frame: take(places[number], frame)

@@ -6,7 +6,7 @@ Shape letters: T frames, H W pixels, S audio samples.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -41,6 +41,20 @@ class VideoClip:
     content_hash: str = ""
     source: str = ""
     events: tuple[str, ...] = ()
+
+
+class FrameSink(Protocol):
+    """Takes the frames of a clip one by one while the rest is still being decoded.
+
+    What it was given may turn out not to be the clip's frame (a file that cannot be seeked is read again, a damaged
+    frame is replaced): the clip's `frames` decide, and a frame that stayed is the very array that was given.
+    """
+
+    def expect(self, num_frames: int) -> None:
+        """Told once, before the first frame: the clip will have T frames."""
+
+    def take(self, place: int, frame: np.ndarray) -> None:
+        """Given a frame uint8 [H, W, 3] and the first place (0 to T-1) where it stands; any thread, any order."""
 
 
 @dataclass(frozen=True, kw_only=True)

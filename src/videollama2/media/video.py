@@ -1,34 +1,42 @@
 """Decoding chosen frames of a video file: seek to the keyframe before, skip what nothing depends on, decode the rest.
 
-The result is bit-identical to decoding the whole file (`decode_all_reference`, kept for tests and benchmarks).
+Small files are read once: the packets seen while indexing are the ones decoded. The result is bit-identical to decoding
+the whole file (`decode_all_reference`, kept for tests and benchmarks).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ..errors import MediaError
-from .container import best_audio, best_video, container_seconds, open_container
+from .container import open_container
 from .deadline import Deadline
+from .frame_array import frame_array
 from .limits import Limits
 from .source import Source
-from .video_index import VideoIndex, build_index
+from .video_file import OpenVideo, open_video
+from .video_index import VideoIndex
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.frame import VideoFrame
+    from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
 
 # A second thread pays for opening the file again from about this many pixels decoded (50 frames of 360p).
 _PIXELS_PER_WORKER = 12_000_000
 _MAX_WORKERS = 4
+
+
+OnFrame = Callable[[int, np.ndarray], None]
 
 
 class _CannotSeekError(Exception):
@@ -44,6 +52,19 @@ class Decoded:
     events: list[str] = field(default_factory=list)
     num_decoded: int = 0
     num_errors: int = 0
+    on_frame: OnFrame | None = field(default=None, repr=False)
+
+    def add(self, number: int, frame: VideoFrame, reformatter: VideoReformatter) -> None:
+        """Keep the pixels of a wanted frame and pass them on."""
+        self.keep(number, frame, reformatter)
+        if self.on_frame is not None:
+            self.on_frame(number, self.frames[number])
+
+    def keep(self, number: int, frame: VideoFrame, reformatter: VideoReformatter) -> None:
+        """Keep the pixels of a frame."""
+        self.frames[number], events = frame_array(frame, reformatter)
+        for event in events:
+            self.note(event)
 
     def note(self, event: str) -> None:
         """Record an event once."""
@@ -51,41 +72,28 @@ class Decoded:
             self.events.append(event)
 
 
-def open_video(container: InputContainer, source: Source, limits: Limits) -> VideoStream:
-    """The main video stream, its sizes checked from the headers; decoding is set to one thread.
-
-    Raises:
-        MediaError: There is no video stream, or no decoder for it.
-    """
-    stream = best_video(container)
-    if stream is None:
-        if best_audio(container) is not None:
-            raise MediaError(f"{source.name} has sound but no video stream; pass it as audio= instead.")
-        raise MediaError(f"{source.name} has no video stream; give a video.")
-    context = stream.codec_context
-    if context is None:
-        raise MediaError(f"{source.name} uses a video codec that cannot be decoded here; convert it to H.264 first.")
-    limits.check_seconds(container_seconds(container), source.name)
-    limits.check_pixels(context.width, context.height, source.name)
-    context.thread_count = 1
-    return stream
-
-
-def index_video(source: Source, limits: Limits, deadline: Deadline) -> VideoIndex:
-    """Index a video file: its frames, their times, sizes and keyframes, without decoding."""
-    with open_container(source, deadline) as container:
-        stream = open_video(container, source, limits)
-        index = build_index(container, stream, source.name, limits, deadline)
-        limits.check_seconds(index.duration, source.name)
-        return index
-
-
 def decode_frames(
-    source: Source, index: VideoIndex, indices: Sequence[int], limits: Limits, deadline: Deadline
+    source: Source,
+    index: VideoIndex,
+    indices: Sequence[int],
+    limits: Limits,
+    deadline: Deadline,
+    *,
+    video: OpenVideo | None = None,
+    on_frame: OnFrame | None = None,
 ) -> Decoded:
     """Decode the frames of `indices` (frame numbers in presentation order, repeats allowed).
 
     A frame that cannot be decoded is replaced by the nearest one that can; `Decoded.replaced` says which.
+
+    Args:
+        source: The file.
+        index: Its frames.
+        indices: What to decode.
+        limits: Sizes that are refused.
+        deadline: For the whole load.
+        video: The file still open from indexing, to be spared opening it and, if it kept its packets, reading it again.
+        on_frame: Given the number and pixels of every frame at once, from the thread that decoded it.
 
     Returns:
         `Decoded.frames`: number -> uint8 [H, W, 3] RGB, upright, for every wanted or replacing frame.
@@ -98,11 +106,11 @@ def decode_frames(
     seekable = index.seekable
     if seekable:
         try:
-            result = _decode_by_seeking(source, index, wanted, limits, deadline)
+            result = _decode_groups_at_once(source, index, wanted, limits, deadline, video, on_frame)
         except _CannotSeekError:
             seekable = False
     if not seekable:
-        result = _decode_in_order(source, wanted, limits, deadline)
+        result = _decode_in_order(source, wanted, limits, deadline, on_frame)
     missing = [i for i in wanted if i not in result.frames]
     if missing and seekable:
         for number in missing:
@@ -121,23 +129,45 @@ def decode_frames(
 
 def decode_all_reference(source: Source, limits: Limits, deadline: Deadline) -> list[np.ndarray]:
     """Decode every frame from first to last, the plain way: what the fast path must equal. For tests and benchmarks."""
+    from av.video.reformatter import VideoReformatter
+
     result = Decoded()
     with open_container(source, deadline) as container:
         stream = open_video(container, source, limits)
-        return [_to_array(frame, result) for frame in _frames_in_order(container, stream, result, deadline)]
+        frames = _frames_in_order(container, stream, result, deadline)
+        return [frame_array(frame, VideoReformatter())[0] for frame in frames]
 
 
-def _decode_by_seeking(
-    source: Source, index: VideoIndex, wanted: list[int], limits: Limits, deadline: Deadline
+def _decode_groups_at_once(
+    source: Source,
+    index: VideoIndex,
+    wanted: list[int],
+    limits: Limits,
+    deadline: Deadline,
+    video: OpenVideo | None,
+    on_frame: OnFrame | None,
 ) -> Decoded:
+    """Groups of pictures by one decoder, or shared by several; the first of them may use the open file."""
     groups = _group_by_keyframe(index, wanted)
     workers = _num_workers(index, groups)
+    packets = video.packets if video is not None else []
+
+    def decode(share: list[_Group], opened: OpenVideo | None) -> Decoded:
+        result = Decoded(on_frame=on_frame)
+        if opened is not None:
+            _decode_groups(opened.container, opened.stream, packets, index, share, result, deadline)
+            return result
+        with open_container(source, deadline) as container:
+            stream = open_video(container, source, limits)
+            _decode_groups(container, stream, packets, index, share, result, deadline)
+        return result
+
     if workers == 1:
-        return _decode_groups(source, index, groups, limits, deadline)
+        return decode(groups, video)
     result = Decoded()
     with ThreadPoolExecutor(workers, thread_name_prefix="videollama2-decode") as pool:
         shares = _split(groups, workers)
-        parts = [pool.submit(_decode_groups, source, index, share, limits, deadline) for share in shares]
+        parts = [pool.submit(decode, share, None if place else video) for place, share in enumerate(shares)]
         for part in (future.result() for future in parts):
             result.frames.update(part.frames)
             result.num_decoded += part.num_decoded
@@ -194,26 +224,35 @@ def _split(groups: list[_Group], parts: int) -> list[list[_Group]]:
 
 
 def _decode_groups(
-    source: Source, index: VideoIndex, groups: list[_Group], limits: Limits, deadline: Deadline
-) -> Decoded:
-    result = Decoded()
-    with open_container(source, deadline) as container:
-        stream = open_video(container, source, limits)
-        for group in groups:
-            errors_before = result.num_errors
-            for frame in _decode_group(container, stream, index, group, result, deadline):
-                number = group.wanted.get(frame.pts) if frame.pts is not None else None
-                if number is not None:
-                    result.frames[number] = _to_array(frame, result)
-                    if result.num_errors > errors_before:
-                        result.note(f"frame {number} comes after damaged data and may look wrong")
-    return result
+    container: InputContainer,
+    stream: VideoStream,
+    packets: list[Packet],
+    index: VideoIndex,
+    groups: list[_Group],
+    result: Decoded,
+    deadline: Deadline,
+) -> None:
+    from av.video.reformatter import VideoReformatter
+
+    reformatter = VideoReformatter()
+    for group in groups:
+        errors_before = result.num_errors
+        found: Iterator[tuple[int | None, Packet]]
+        if packets:
+            found = enumerate(packets[group.keyframe : group.last + 1], group.keyframe)
+        else:
+            found = _packets_from(container, stream, index, group.keyframe)
+        for frame in _decode_group(found, stream, group, result, deadline):
+            number = group.wanted.get(frame.pts) if frame.pts is not None else None
+            if number is not None:
+                result.add(number, frame, reformatter)
+                if result.num_errors > errors_before:
+                    result.note(f"frame {number} comes after damaged data and may look wrong")
 
 
 def _decode_group(
-    container: InputContainer,
+    packets: Iterator[tuple[int | None, Packet]],
     stream: VideoStream,
-    index: VideoIndex,
     group: _Group,
     result: Decoded,
     deadline: Deadline,
@@ -223,13 +262,17 @@ def _decode_group(
     import av
 
     context = stream.codec_context
-    for packet in _packets_from(container, stream, index, group.keyframe):
+    level: Literal["", "DEFAULT", "NONREF"] = ""
+    for position, packet in packets:
         deadline.check()
         if not packet.size:
             break
-        context.skip_frame = "DEFAULT" if not skip or packet.pts in group.wanted else "NONREF"
+        wanted: Literal["DEFAULT", "NONREF"] = "DEFAULT" if not skip or packet.pts in group.wanted else "NONREF"
+        if wanted != level:
+            context.skip_frame = level = wanted
         try:
-            frames = packet.decode()
+            # By this context: a kept packet belongs to the container that it was read from.
+            frames = context.decode(packet)
         except av.FFmpegError:
             result.num_errors += 1
             result.note("some stored frames are damaged and were passed over")
@@ -237,7 +280,6 @@ def _decode_group(
         for frame in frames:
             result.num_decoded += 1
             yield frame
-        position = index.position_of(packet.pts)
         if position is None or position >= group.last:
             break
     # Nothing after the last wanted packet is needed: what the decoder holds back comes out on draining.
@@ -256,8 +298,10 @@ def _drain(context: Any, result: Decoded) -> Iterator[VideoFrame]:
         result.note("some stored frames are damaged and were passed over")
 
 
-def _packets_from(container: InputContainer, stream: VideoStream, index: VideoIndex, keyframe: int) -> Iterator[Any]:
-    """Packets from a keyframe, or from an earlier one where the container cannot hit it exactly."""
+def _packets_from(
+    container: InputContainer, stream: VideoStream, index: VideoIndex, keyframe: int
+) -> Iterator[tuple[int | None, Packet]]:
+    """Packets from a keyframe, or from an earlier one where the container cannot hit it exactly, with their numbers."""
     import av
 
     place = int(np.searchsorted(index.keyframes, keyframe))
@@ -273,7 +317,7 @@ def _packets_from(container: InputContainer, stream: VideoStream, index: VideoIn
                 continue
             found = index.position_of(first.pts) if first.size else None
             if found is not None and found <= keyframe:
-                return chain([first], packets)
+                return ((index.position_of(packet.pts), packet) for packet in chain([first], packets))
     raise _CannotSeekError
 
 
@@ -287,9 +331,12 @@ def _replace_missing(
     wanted_pts = int(index.packet_pts[position])
     nearest: VideoFrame | None = None
     nearest_pts, least = 0, (True, 0)
+    from av.video.reformatter import VideoReformatter
+
     with open_container(source, deadline) as container:
         stream = open_video(container, source, limits)
-        for frame in _decode_group(container, stream, index, group, result, deadline, skip=False):
+        packets = _packets_from(container, stream, index, group.keyframe)
+        for frame in _decode_group(packets, stream, group, result, deadline, skip=False):
             if frame.pts is None or index.position_of(frame.pts) is None:
                 continue
             # A whole frame further away is better than a damaged one close by.
@@ -299,26 +346,31 @@ def _replace_missing(
         if nearest is None:
             return
         place = int(np.searchsorted(index.packet_pts[index.positions], nearest_pts))
-        result.frames.setdefault(place, _to_array(nearest, result))
+        if place not in result.frames:
+            result.keep(place, nearest, VideoReformatter())
     if place != number:
         result.replaced[number] = place
         result.note(f"frame {number} cannot be decoded: frame {place} is used instead")
 
 
-def _decode_in_order(source: Source, wanted: list[int], limits: Limits, deadline: Deadline) -> Decoded:
-    result = Decoded()
-    keep = set(wanted)
+def _decode_in_order(
+    source: Source, wanted: list[int], limits: Limits, deadline: Deadline, on_frame: OnFrame | None
+) -> Decoded:
+    from av.video.reformatter import VideoReformatter
+
+    result = Decoded(on_frame=on_frame)
+    keep, reformatter = set(wanted), VideoReformatter()
     with open_container(source, deadline) as container:
         stream = open_video(container, source, limits)
         last: tuple[int, VideoFrame] | None = None
         for number, frame in enumerate(_frames_in_order(container, stream, result, deadline)):
             last = number, frame
             if number in keep:
-                result.frames[number] = _to_array(frame, result)
+                result.add(number, frame, reformatter)
             if number >= wanted[-1]:
                 break
-        if last is not None:
-            result.frames.setdefault(last[0], _to_array(last[1], result))
+        if last is not None and last[0] not in result.frames:
+            result.keep(*last, reformatter)
     return result
 
 
@@ -345,49 +397,3 @@ def _frames_in_order(
         for frame in frames:
             result.num_decoded += 1
             yield frame  # type: ignore[misc]
-
-
-def _to_array(frame: VideoFrame, result: Decoded) -> np.ndarray:
-    """uint8 [H, W, 3] RGB, turned as the file's display matrix says."""
-    if frame.is_corrupt:
-        result.note("some frames are damaged: the decoder filled in parts of them")
-    image = frame.to_ndarray(format="rgb24")
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return image
-    turned, event = apply_display_matrix(image, np.frombuffer(bytes(matrix), dtype=np.int32))
-    if event:
-        result.note(event)
-    return turned
-
-
-def apply_display_matrix(image: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, str]:
-    """Turn and mirror an image by a container's 3x3 display matrix (row-major int32, 16.16 fixed point).
-
-    The matrix maps a stored point (p right, q down) to (a*p + c*q, b*p + d*q). Only right angles are applied.
-
-    Returns:
-        The image and an event ("" where nothing was to be done).
-    """
-    a, b, c, d = (round(int(matrix[k]) / 65536) for k in (0, 1, 3, 4))
-    if (a, b, c, d) == (1, 0, 0, 1):
-        return image, ""
-    if abs(a) == abs(d) == 1 and b == c == 0:
-        right, down = a, d
-    elif abs(b) == abs(c) == 1 and a == d == 0:
-        image = image.transpose(1, 0, 2)
-        right, down = c, b
-    else:
-        return image, "the file asks for a rotation that is no right angle: it was not applied"
-    if right < 0:
-        image = image[:, ::-1]
-    if down < 0:
-        image = image[::-1]
-    mirrored = a * d - b * c < 0
-    degrees = {(1, 0): 0, (0, 1): 90, (-1, 0): 180, (0, -1): 270}[(abs(a) if mirrored else a, b)]
-    event = (
-        "frames were mirrored as the file says"
-        if mirrored
-        else f"frames were rotated {degrees} degrees clockwise as the file says"
-    )
-    return np.ascontiguousarray(image), event

@@ -21,10 +21,15 @@ from .limits import Limits
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.stream import VideoStream
 
 _NO_PTS = np.iinfo(np.int64).min
 _CHECK_EVERY = 1024
+# Packets of small files are kept, so that the file is read once; larger ones are sought in again.
+_KEPT_BYTES = 32 << 20
+# What a decoder must have seen even if it starts further on; only seeking repeats it.
+_STATEFUL_SIDE_DATA = ("new_extradata", "palette", "param_change")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,15 +79,31 @@ class VideoIndex:
 
 
 def build_index(
-    container: InputContainer, stream: VideoStream, name: str, limits: Limits, deadline: Deadline
+    container: InputContainer,
+    stream: VideoStream,
+    name: str,
+    limits: Limits,
+    deadline: Deadline,
+    kept: list[Packet] | None = None,
 ) -> VideoIndex:
     """Read every packet header of `stream` once.
+
+    Args:
+        container: Open, at its beginning.
+        stream: The main video stream.
+        name: Short name of the source, for errors.
+        limits: Frames allowed.
+        deadline: For the whole load.
+        kept: Filled with all packets, where they are few bytes and each group of pictures stands for itself; else left
+            empty.
 
     Raises:
         MediaError: The stream holds no frame.
         MediaLimitError: More frames than allowed.
     """
     limits.check_frames(stream.frames or 0, name)
+    packets: list[Packet] = []
+    num_bytes, keeping = 0, kept is not None
     packet_pts, packet_dts, shown, keys = array("q"), array("q"), bytearray(), array("q")
     last_duration = 0
     damaged = ""
@@ -102,6 +123,12 @@ def build_index(
         if packet.is_keyframe:
             keys.append(count)
         last_duration = packet.duration or last_duration
+        if keeping:
+            packets.append(packet)
+            num_bytes += packet.size
+            keeping = num_bytes <= _KEPT_BYTES and not _is_stateful(packet)
+    if kept is not None and keeping:
+        kept += packets
     limits.check_frames(len(shown), name)
     pts = np.frombuffer(packet_pts, dtype=np.int64).copy()
     if not len(pts):
@@ -117,6 +144,10 @@ def build_index(
         name=name,
         events=(damaged,) if damaged else (),
     )
+
+
+def _is_stateful(packet: Packet) -> bool:
+    return any(data.data_type in _STATEFUL_SIDE_DATA for data in packet.iter_sidedata())
 
 
 def _packets(container: InputContainer, stream: VideoStream):  # type: ignore[no-untyped-def]

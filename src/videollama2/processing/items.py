@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from videollama2.errors import RequestError
-from videollama2.media.types import AudioClip, VideoClip
+from videollama2.media.types import AudioClip, FrameSink, VideoClip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +24,14 @@ class MediaItem:
         video: Frames of a video or image; None for sound alone.
         audio: Sound of a video, or sound alone.
         events: What was replaced or left out while loading, besides the clips' own events.
+        pixels: Of the frames, float32 [T, 3, S, S], once they are made.
     """
 
     modality: str
     video: VideoClip | None = None
     audio: AudioClip | None = None
     events: tuple[str, ...] = ()
+    pixels: torch.Tensor | None = None
 
     @property
     def all_events(self) -> tuple[str, ...]:
@@ -75,7 +77,7 @@ class MediaOptions:
         return {name: value for name, value in given.items() if value is not None}
 
 
-def load_item(modality: str, source: Any, options: MediaOptions) -> MediaItem:
+def load_item(modality: str, source: Any, options: MediaOptions, sink: FrameSink | None = None) -> MediaItem:
     """Make one medium ready.
 
     Args:
@@ -83,6 +85,7 @@ def load_item(modality: str, source: Any, options: MediaOptions) -> MediaItem:
         source: A clip of the media room as it is; for a video also (video, sound) or {"video": ..., "audio": ...};
             else whatever the media room loads: path, bytes, file object, array, Pillow images, (samples, rate).
         options: For loading.
+        sink: Is given the frames of a video as they are decoded; of what is a clip already it hears nothing.
 
     Raises:
         MediaError: From the media room, or sound marked as failed.
@@ -105,10 +108,10 @@ def load_item(modality: str, source: Any, options: MediaOptions) -> MediaItem:
         frames, sound = source
         return MediaItem(
             modality=modality,
-            video=_video(frames, options),
+            video=_video(frames, options, sink),
             audio=None if sound is None else _sound(sound, options, of_video=True),
         )
-    item = MediaItem(modality=modality, video=_video(source, options))
+    item = MediaItem(modality=modality, video=_video(source, options, sink))
     if not options.use_audio_in_video or not isinstance(source, str | Path | bytes | bytearray):
         return item
     sound_clip = _sound(source, options, of_video=True)
@@ -141,7 +144,7 @@ def _is_video_with_sound(source: Any) -> bool:
     return not all(_is_picture(part) for part in source)
 
 
-def _video(source: Any, options: MediaOptions) -> VideoClip:
+def _video(source: Any, options: MediaOptions, sink: FrameSink | None) -> VideoClip:
     if isinstance(source, VideoClip):
         return source
     from videollama2.media import load_video
@@ -152,6 +155,7 @@ def _video(source: Any, options: MediaOptions) -> VideoClip:
         fps=options.fps,
         start=options.start,
         end=options.end,
+        sink=sink,
         **options.common,
     )
 

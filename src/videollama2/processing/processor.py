@@ -12,7 +12,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,9 @@ from videollama2.processing.audio import AudioSpec, audio_features
 from videollama2.processing.chat import ChatPrompt, render_chat
 from videollama2.processing.conversations import is_batch, take_apart
 from videollama2.processing.items import MediaItem, MediaOptions, load_item
-from videollama2.processing.pixels import Backend, PixelSpec, frame_events, preprocess_frames
+from videollama2.processing.pixel_spec import PixelSpec
+from videollama2.processing.pixel_stream import PixelStream
+from videollama2.processing.pixels import Backend, frame_events, preprocess_frames
 from videollama2.processing.samples import (
     RenderedChat,
     is_rendered,
@@ -169,7 +171,7 @@ class VideoLLaMA2Processor(ProcessorMixin):
             samples = samples_of_prompts(self.tokenizer, text, given)
         else:
             samples = samples_of_questions(render, text, given)
-        items = [[load_item(modality, source, options) for modality, source in media] for _, media in samples]
+        items = [[self._load(*medium, options, backend) for medium in media] for _, media in samples]
         return self._batch([prompt for prompt, _ in samples], items, padding, padding_side, backend)
 
     def render(
@@ -317,6 +319,14 @@ class VideoLLaMA2Processor(ProcessorMixin):
             kwargs.pop(name, None)
         return PreTrainedTokenizerFast.from_pretrained(pretrained_model_name_or_path, subfolder=subfolder, **kwargs)
 
+    def _load(self, modality: str, source: Any, options: MediaOptions, backend: Backend) -> MediaItem:
+        """One medium, the pixels of its frames made while it is decoded where that is possible."""
+        if self.pixel_spec is None or backend not in ("auto", "pil"):
+            return load_item(modality, source, options)
+        with PixelStream(self.pixel_spec, pad=self.pad) as stream:
+            item = load_item(modality, source, options, stream)
+            return item if item.video is None else replace(item, pixels=stream.pixels(item.video.frames))
+
     def _batch(
         self,
         prompts: list[ChatPrompt],
@@ -328,7 +338,11 @@ class VideoLLaMA2Processor(ProcessorMixin):
         data = pad_ids(prompts, self.tokenizer.pad_token_id, padding, padding_side)
         in_order = [item for sample in items for item in sample]
         visual = [item for item in in_order if item.video is not None]
-        pixels = [self.pixels(item.video, backend=backend) for item in visual if item.video is not None]
+        pixels = [
+            self.pixels(item.video, backend=backend) if item.pixels is None else item.pixels
+            for item in visual
+            if item.video is not None
+        ]
         sounds = [self.sound(item.audio) for item in in_order if item.audio is not None]
         if visual:
             data["pixel_values"] = torch.cat(pixels)
