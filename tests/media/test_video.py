@@ -98,16 +98,23 @@ def test_kept_packets_give_what_seeking_gives(name, monkeypatch):
     assert not opened or "refresh" in name
 
 
-@pytest.mark.parametrize(("name", "value"), [("_KEPT_BYTES", 1000), ("_is_stateful", lambda packet: True)])
-def test_packets_are_kept_only_where_that_is_safe(name, value, monkeypatch):
-    data = bframe_video(60)
-    expected = load_video(data, 8)
-    monkeypatch.setattr(f"videollama2.media.video_index.{name}", value)
-    source, _, deadline = open_all(data)
+@pytest.mark.parametrize("name", FILES)
+def test_large_files_are_sought_in_while_open(name, monkeypatch):
+    monkeypatch.setattr("videollama2.media.video_index._KEPT_BYTES", 1000)
+    source, _, deadline = open_all(FILES[name]())
+    plain = decode_all_reference(source, LIMITS, deadline)
     with indexed_video(source, LIMITS, deadline) as video:
         assert not video.packets
-    clip = load_video(data, 8)
-    assert all(np.array_equal(one, other) for one, other in zip(clip.frames, expected.frames, strict=True))
+        wanted = uniform_indices(len(plain), 8)
+        result = decode_frames(source, video.index, wanted, LIMITS, deadline, video=video)
+    assert all(np.array_equal(result.frames[number], plain[number]) for number in wanted)
+
+
+def test_packets_that_change_the_decoder_are_not_kept(monkeypatch):
+    monkeypatch.setattr("videollama2.media.video_index._is_stateful", lambda packet: not packet.is_keyframe)
+    source, _, deadline = open_all(bframe_video(60))
+    with indexed_video(source, LIMITS, deadline) as video:
+        assert not video.packets
 
 
 def test_frames_nobody_needs_are_not_decoded():

@@ -325,14 +325,14 @@ def _replace_missing(
     source: Source, index: VideoIndex, number: int, result: Decoded, limits: Limits, deadline: Deadline
 ) -> None:
     """Decode the surroundings of a frame without skipping and take the frame itself or the nearest to it."""
+    from av.video.reformatter import VideoReformatter
+
     position = int(index.positions[number])
     place = max(int(np.searchsorted(index.keyframes, position, side="right")) - 2, 0)
     group = _Group(keyframe=int(index.keyframes[place]), last=position, wanted={})
     wanted_pts = int(index.packet_pts[position])
     nearest: VideoFrame | None = None
     nearest_pts, least = 0, (True, 0)
-    from av.video.reformatter import VideoReformatter
-
     with open_container(source, deadline) as container:
         stream = open_video(container, source, limits)
         packets = _packets_from(container, stream, index, group.keyframe)

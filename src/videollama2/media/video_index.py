@@ -127,7 +127,9 @@ def build_index(
             packets.append(packet)
             num_bytes += packet.size
             keeping = num_bytes <= _KEPT_BYTES and not _is_stateful(packet)
-    if kept is not None and keeping:
+            if not keeping:
+                packets.clear()
+    if kept is not None:
         kept += packets
     limits.check_frames(len(shown), name)
     pts = np.frombuffer(packet_pts, dtype=np.int64).copy()
