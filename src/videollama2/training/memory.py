@@ -45,10 +45,17 @@ class Weight:
         """Number of values."""
         return math.prod(self.shape)
 
-    def held(self, processes: int) -> int:
-        """Most values that one of some processes holds, if rows are dealt out evenly."""
+    def held(self, processes: int, *, rows: bool) -> int:
+        """Most values that one of some processes holds.
+
+        Args:
+            processes: How many there are.
+            rows: Whole rows are dealt out (FSDP2; so eight stacked experts go to eight processes at most), else values.
+        """
         if processes == 1 or not self.shape:
             return self.numel
+        if not rows:
+            return -(-self.numel // processes)
         return -(-self.shape[0] // processes) * math.prod(self.shape[1:])
 
 
@@ -89,8 +96,9 @@ def memory_of(weights: list[Weight], recipe: Recipe, config: Any, processes: int
     frozen_item, trained_item = item_sizes(recipe)
     kind = recipe.parallel
     shards = processes if kind in ("fsdp2", "zero3") else 1
+    rows = kind == "fsdp2"
     held = sum(
-        nf4_bytes(w.numel) if w.quantized else w.held(shards) * (trained_item if w.trained else frozen_item)
+        nf4_bytes(w.numel) if w.quantized else w.held(shards, rows=rows) * (trained_item if w.trained else frozen_item)
         for w in weights
     )
     activations = activation_bytes(recipe, config)
@@ -100,7 +108,7 @@ def memory_of(weights: list[Weight], recipe: Recipe, config: Any, processes: int
         master = 4 if trained_item == 2 else 0
         gradients, optimizer = share * trained_item, share * (master + 4 * _MOMENTS)
     else:
-        gradients = sum(w.held(shards) for w in learning) * trained_item
+        gradients = sum(w.held(shards, rows=rows) for w in learning) * trained_item
         optimizer = gradients * _MOMENTS + _COUNTER_BYTES * len(learning)
         # DDP's buckets are a second copy.
         gradients *= 2 if kind == "ddp" and processes > 1 else 1
