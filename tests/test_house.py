@@ -14,8 +14,8 @@ MAX_LINES = 500
 
 # What a room may import; everybody may import errors, and the version is at the front door.
 ARROWS = {
-    "cli": {"inference", "checkpoints", "__version__"},
-    "training": {"world", "inference", "processing", "checkpoints", "model"},
+    "cli": {"training", "inference", "checkpoints", "__version__"},
+    "training": {"world", "inference", "processing", "checkpoints", "model", "media"},
     "inference": {"processing", "checkpoints", "model", "media"},
     "processing": {"checkpoints", "model", "media"},
     "checkpoints": {"model"},
