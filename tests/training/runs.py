@@ -102,8 +102,8 @@ def finish(started: list[subprocess.Popen], timeout: float = 300.0) -> dict[str,
     finally:
         for process in started:
             process.kill()
-    for process, (_, errors) in zip(started, outputs):
-        assert process.returncode == 0, errors[-3000:]
+    said = "\n=====\n".join(errors[-3000:] for _, errors in outputs)
+    assert [process.returncode for process in started] == [0] * len(started), said
     return json.loads(outputs[0][0].strip().splitlines()[-1])
 
 
@@ -140,3 +140,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def result_tensors(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a result."""
+    found: dict[str, Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        found.update({f"{path.name}/{name}": tensor for name, tensor in tensors_in(path).items()})
+    return found

@@ -57,18 +57,25 @@ class Objective(nn.Module):
         """
         given = {name: batch[name] for name in _TENSORS if batch.get(name) is not None}
         model = self.core.model
+        # First and in the order of media, so that layers are gathered in the same order on all processes.
+        order = [modality for modality in (VISUAL, AUDIO) if modality in empty]
+        zeros = [0.0 * self._empty(modality, batch["input_ids"].device).sum() for modality in order]
         spliced = model.splice_media(**given)
         assert spliced.labels is not None
+        # Into the language model, so that the gradient goes back through its layers here too.
+        inputs_embeds = (
+            spliced.inputs_embeds + torch.stack(zeros).sum().to(spliced.inputs_embeds)
+            if zeros
+            else spliced.inputs_embeds
+        )
         hidden_bpe = model(
-            inputs_embeds=spliced.inputs_embeds,
+            inputs_embeds=inputs_embeds,
             attention_mask=spliced.attention_mask,
             segment_ids=spliced.segment_ids,
             use_cache=False,
         ).last_hidden_state
         chunk = self.chunk or spliced.labels.numel() or 1
         loss = label_loss(hidden_bpe, spliced.labels, self.core._logits, chunk=chunk)
-        for modality in sorted(empty):
-            loss = loss + 0.0 * self._empty(modality, given["input_ids"].device).float().sum()
         return loss if loss.requires_grad or not torch.is_grad_enabled() else loss + self._anchor()
 
     def _anchor(self) -> Tensor | float:

@@ -90,7 +90,7 @@ class Plain(Strategy):
         if processes.size > 1:
             # Which weights take part differs from step to step with the modalities.
             self._ddp = nn.parallel.DistributedDataParallel(
-                objective, find_unused_parameters=True, broadcast_buffers=False
+                objective, find_unused_parameters=True, forward_sync_buffers=False
             )
             self.run = self._ddp
 
