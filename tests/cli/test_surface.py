@@ -37,6 +37,6 @@ def test_version_and_help(run):
     assert run("--version") == (0, f"videollama2 {__version__}\n", "")
     code, out, _ = run("--help")
     assert code == 0
-    for command in ("ask", "chat", "inspect", "selfcheck", "convert", "merge", "fetch-default"):
+    for command in ("ask", "chat", "inspect", "selfcheck", "convert", "merge", "train", "fetch-default"):
         assert command in out
     assert run("ask", "--help")[0] == 0
