@@ -10,10 +10,20 @@ from videollama2.cli.main import app
 SNAPSHOT = Path(__file__).with_name("snapshot.txt")
 
 
+def commands_of(group, before=""):
+    """(name, command) of every command, those of groups by both words."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            assert command.help, name
+            yield from commands_of(command, f"{before}{name} ")
+        else:
+            yield before + name, command
+
+
 def surface():
     group = typer.main.get_command(app)
     lines = ["videollama2 " + " ".join(sorted(option for item in group.params for option in item.opts))]
-    for name, command in sorted(group.commands.items()):
+    for name, command in sorted(commands_of(group)):
         words = [item.metavar or item.name.upper() for item in command.params if item.param_type_name == "argument"]
         options = sorted(option for item in command.params if item.param_type_name == "option" for option in item.opts)
         lines.append(f"{name}: {' '.join(words)}")
@@ -27,7 +37,7 @@ def test_surface_is_the_snapshot():
 
 def test_every_option_and_command_is_explained():
     group = typer.main.get_command(app)
-    for name, command in group.commands.items():
+    for name, command in commands_of(group):
         assert command.help, name
         for item in command.params:
             assert getattr(item, "help", None), (name, item.name)

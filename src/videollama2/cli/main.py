@@ -14,6 +14,7 @@ from videollama2 import __version__
 from videollama2.cli.ask import ask
 from videollama2.cli.chat import chat
 from videollama2.cli.convert import convert
+from videollama2.cli.data import data
 from videollama2.cli.fetch_default import fetch_default
 from videollama2.cli.inspect import inspect
 from videollama2.cli.merge import merge
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 for command in (ask, chat, inspect, selfcheck, convert, merge, train, fetch_default):
     app.command(name=command.__name__.replace("_", "-"))(command)
+app.add_typer(data)
 
 
 def show_version(wanted: bool) -> None:

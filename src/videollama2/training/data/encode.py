@@ -228,6 +228,9 @@ class RowEncoder:
                 return list(found.record.get("events", ()))
             sample.audio_key = key
         clip = _guarded(row, lambda: load_audio(row.path, **arguments, timeout=self.options.timeout))
+        if clip.status == "absent" and not is_video:
+            text = f"{row.path} has no sound"
+            raise RowFaultError(RowFault(kind="wrong_kind", text=text, fix="give a file with sound"))
         if clip.status == "absent":
             return ["the sound of the video is absent: its frames stand alone"]
         sample.sound = _guarded(row, lambda: audio_features(clip, spec))

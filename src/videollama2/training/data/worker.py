@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import time
 from collections.abc import Iterable, Iterator
@@ -15,12 +14,11 @@ from torch.utils.data import DataLoader, Dataset
 from videollama2.errors import RequestError
 from videollama2.training.data.collate import Batch, collate_rows
 from videollama2.training.data.encode import Encoded, RowEncoder
+from videollama2.training.data.parallel import context
 from videollama2.training.data.planner import Task, fault_entry
 from videollama2.training.data.rows import RowFaultError
 from videollama2.training.data.sources import Sources
 
-# Imported once by the process that workers are forked from, and not by each worker.
-_PRELOADED = ("videollama2.training.data.worker", "transformers")
 # Seconds between looks at whether the workers still live.
 _POLL = 5.0
 
@@ -128,7 +126,7 @@ def delivered(
         prefetch_factor=prefetch,
         timeout=min(_POLL, deadline),
         worker_init_fn=_start_worker,
-        multiprocessing_context=_context(),
+        multiprocessing_context=context(),
     )
     iterator = iter(loader)
     silent_since = time.monotonic()
@@ -164,12 +162,3 @@ def _start_worker(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
-
-
-def _context() -> Any:
-    """Workers are not forked from this process, whose threads and devices a copy could not use."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(_PRELOADED))
-    return context
