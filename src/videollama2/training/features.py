@@ -170,15 +170,15 @@ class TowerFeatures:
         for sample in samples:
             if self.vision_tower is not None and sample.pixels is not None:
                 sample.frame_features = self._see(sample.pixels)
-                self._keep(sample.visual_key, sample.frame_features, sample.events)
+                self._keep(sample.visual_key, sample.frame_features, sample.visual_events)
                 sample.pixels = None
             if self.audio_tower is not None and sample.sound is not None:
                 sample.audio_features = self._listen(sample.sound)
-                self._keep(sample.audio_key, sample.audio_features, sample.events)
+                self._keep(sample.audio_key, sample.audio_features, sample.audio_events)
                 sample.sound = None
             elif self.audio_tower is not None and sample.audio_key is not None and not sample.has_sound:
                 nothing = torch.zeros(0, self.audio_tower.hidden_size)
-                self._keep(sample.audio_key, nothing, sample.events, absent=True)
+                self._keep(sample.audio_key, nothing, sample.audio_events, absent=True)
             sample.visual_key = sample.audio_key = None
 
     @torch.no_grad()

@@ -78,7 +78,9 @@ class Encoded:
         audio_features: What the audio tower gave before, [N, D].
         visual_key: Where features of these pixels are to be kept.
         audio_key: Where features of this sound are to be kept.
-        events: What was cut, padded, resampled or left out.
+        visual_events: What was done to its pictures.
+        audio_events: What was done to its sound.
+        text_events: What was done to the row and its text.
     """
 
     number: int
@@ -91,7 +93,14 @@ class Encoded:
     audio_features: Tensor | None = None
     visual_key: str | None = None
     audio_key: str | None = None
-    events: tuple[str, ...] = ()
+    visual_events: tuple[str, ...] = ()
+    audio_events: tuple[str, ...] = ()
+    text_events: tuple[str, ...] = ()
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """What was cut, padded, resampled or left out."""
+        return (*self.text_events, *self.visual_events, *self.audio_events)
 
     @property
     def num_label_tokens(self) -> int:
@@ -184,16 +193,16 @@ class RowEncoder:
             events.append(f"{text.num_cut} tokens were cut off the end (max_tokens {self.options.max_tokens})")
         tokens = 0
         if row.modality in ("video", "image"):
-            events += self._see(row, sample)
+            sample.visual_events = tuple(self._see(row, sample))
             tokens += self.tokens.image if sample.is_image else self.tokens.frames(_num_frames(sample))
         if row.modality == "audio" or (row.modality == "video" and self.options.sound_of_video):
-            events += self._hear(row, sample)
+            sample.audio_events = tuple(self._hear(row, sample))
             if sample.audio_features is not None:
                 tokens += len(sample.audio_features)
             elif sample.sound is not None:
                 tokens += self.tokens.sound(len(sample.sound))
         sample.num_positions = num_positions(text.input_ids, tokens)
-        sample.events = tuple(events)
+        sample.text_events = tuple(events)
         return sample
 
     def _see(self, row: Row, sample: Encoded) -> list[str]:
