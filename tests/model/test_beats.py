@@ -88,6 +88,20 @@ def test_gradients_reach_every_weight_of_the_features(tower: BeatsTower) -> None
     assert [name for name in without if not name.endswith("k_proj.bias")] == []
 
 
+def test_gradients_decay_by_layer_and_features_do_not(tower: BeatsTower) -> None:
+    fbank = torch.randn(1, 64, 128) * 5 + 15
+    gradients, features = {}, {}
+    for ratio in (1.0, 0.5):
+        model = build_audio_tower({"tower": "beats", **CONFIG, "layer_wise_gradient_decay_ratio": ratio})
+        model.load_state_dict(tower.state_dict())
+        features[ratio] = model(fbank, torch.tensor([64]))[0]
+        features[ratio].square().mean().backward()
+        gradients[ratio] = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    assert torch.equal(features[1.0], features[0.5])
+    for name, power in (("encoder.layers.2.fc1.weight", 0), ("encoder.layers.0.fc1.weight", 2), ("layer_norm.bias", 3)):
+        torch.testing.assert_close(gradients[0.5][name], gradients[1.0][name] * 0.5**power)
+
+
 def test_bad_input_is_named(tower: BeatsTower) -> None:
     with pytest.raises(RequestError, match="shorter than one patch"):
         tower(torch.zeros(2, 64, 128), torch.tensor([64, 15]))

@@ -57,6 +57,8 @@ class BeatsConfig:
     """Pre-norm layers; no published fine-tuned model has them, so true is refused."""
     deep_norm: bool = True
     """Scale residuals by (2 * layers) ** 0.25."""
+    layer_wise_gradient_decay_ratio: float = 0.6
+    """What the gradient is multiplied with on its way out of each layer, as the official training does; 1 is none."""
     conv_pos: int = 128
     """Kernel of the position convolution in tokens."""
     conv_pos_groups: int = 16
@@ -78,7 +80,7 @@ class BeatsConfig:
 
     @classmethod
     def from_mapping(cls, config: Mapping[str, Any]) -> BeatsConfig:
-        """Take the known fields of a file's `cfg`; training-only fields (drop-outs, decay) do not change features.
+        """Take the known fields of a file's `cfg`; drop-outs and layer-drop, which act in training alone, are not used.
 
         Raises:
             RequestError: a field has a value that this encoder does not implement.
@@ -212,6 +214,8 @@ class BeatsEncoder(nn.Module):
         x_ald = self.layer_norm(x_ald + F.gelu(position_ald))
         bias_nll = self._position_bias(length, x_ald)
         for layer in self.layers:
+            if torch.is_grad_enabled():
+                x_ald = _ScaledGradient.apply(x_ald, self.config.layer_wise_gradient_decay_ratio)
             x_ald = layer(x_ald, bias_nll, padding_al)
         return x_ald
 
@@ -224,6 +228,19 @@ class BeatsEncoder(nn.Module):
         by_distance_nx = self.relative_attention_bias(buckets).t().contiguous()
         # Row q holds the distances -q .. L-1-q: each row starts one entry before the row above.
         return by_distance_nx.unfold(-1, length, 1).flip(1)
+
+
+class _ScaledGradient(torch.autograd.Function):
+    """The identity, whose gradient is scaled: lower layers learn more slowly, the further down the more so."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0] * ctx.scale, None
 
 
 class BeatsLayer(nn.Module):
