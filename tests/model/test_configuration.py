@@ -122,3 +122,20 @@ def test_other_models_are_refused_by_name(model_type: str | None) -> None:
 def test_wrong_values_are_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(RequestError, match="choose"):
         VideoLLaMA2Config(text_config={**TEXT, "model_type": "llama"}, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "scaling"),
+    [
+        ("llama", {"type": "linear", "factor": 4.0}),
+        ("llama", {"type": "dynamic", "factor": 2.0}),
+        ("phi3", {"type": "su", "short_factor": [1.0, 1.5, 2.0], "long_factor": [2.0, 3.0, 4.0]}),
+    ],
+)
+def test_scaled_positions_keep_the_official_form(backbone: str, scaling: dict[str, Any]) -> None:
+    """The official code's transformers takes these fields and no others."""
+    text = {k: v for k, v in TEXT.items() if k != "model_type"} | {"original_max_position_embeddings": 64}
+    flat = {**text, "model_type": f"videollama2_{backbone}", "rope_theta": 1e4, "rope_scaling": scaling}
+    config = VideoLLaMA2Config.from_official(flat)
+    assert config.text_config.rope_parameters["rope_type"] == ("longrope" if backbone == "phi3" else scaling["type"])
+    assert config.to_official()["rope_scaling"] == scaling

@@ -57,7 +57,7 @@ class VideoLLaMA2Config(PreTrainedConfig):
         mm_audio_tower: likewise for the audio tower.
         num_frames: frames of a video, and copies of the frame that an image stands for, 1 to 32.
         image_aspect_ratio: "pad" pads pictures to a square, None leaves it to the tower's processor.
-        mm_projector_a_type: audio projector, "mlp2x_gelu" or "linear".
+        mm_projector_a_type: audio projector: "mlp2x_gelu" (any depth), "linear" or "identity".
         mm_hidden_size_a: width of the audio tower; None takes the tower's.
         mm_use_tags: put tag tokens before the connector's (needs a tower with a classifier).
         mm_tags_doubt: the tag embeddings have one more row, which takes the weight the best classes leave over.
@@ -176,8 +176,7 @@ class VideoLLaMA2Config(PreTrainedConfig):
         rope = text.pop("rope_parameters", None) or {}
         if "rope_theta" in rope:
             text["rope_theta"] = rope["rope_theta"]
-            scaled = rope.get("rope_type", "default") != "default"
-            text["rope_scaling"] = {k: v for k, v in rope.items() if k != "rope_theta"} if scaled else None
+            text["rope_scaling"] = _official_rope_scaling(rope)
         for key in ("mm_connector_width", "mm_connector_depth", "mm_use_tags", "mm_audio_tower", "mm_hidden_size_a"):
             if not own[key]:
                 del own[key]
@@ -255,6 +254,25 @@ def _nest(fields: Mapping[str, Any], text_type: str) -> dict[str, Any]:
     return {**own, "text_config": {**text, "model_type": text_type}}
 
 
+# What transformers 4 calls each kind of scaled RoPE, and the only fields it takes beside the name.
+_OFFICIAL_ROPE = {
+    "linear": ("linear", ("factor",)),
+    "dynamic": ("dynamic", ("factor",)),
+    "longrope": ("su", ("short_factor", "long_factor")),
+}
+
+
+def _official_rope_scaling(rope: Mapping[str, Any]) -> dict[str, Any] | None:
+    """`rope_scaling` as the official code's transformers reads it; None where positions are not scaled."""
+    kind = rope.get("rope_type", "default")
+    if kind == "default":
+        return None
+    if kind not in _OFFICIAL_ROPE:
+        return {k: v for k, v in rope.items() if k != "rope_theta"}
+    name, fields = _OFFICIAL_ROPE[kind]
+    return {"type": name, **{field: rope[field] for field in fields}}
+
+
 def _as_text_config(text_config: Mapping[str, Any] | PreTrainedConfig) -> PreTrainedConfig:
     if isinstance(text_config, PreTrainedConfig):
         return text_config
@@ -262,4 +280,9 @@ def _as_text_config(text_config: Mapping[str, Any] | PreTrainedConfig) -> PreTra
     model_type = fields.pop("model_type", None)
     if model_type not in CONFIG_MAPPING:
         raise CheckpointError(f"text_config has model_type {model_type!r}, which transformers does not know.")
+    rope = fields.get("rope_scaling")
+    if isinstance(rope, Mapping):
+        # A copy, as transformers writes into it. `su` is what long RoPE was called at first: transformers 5 renames it
+        # too late to find `original_max_position_embeddings`.
+        fields["rope_scaling"] = {**rope, **({"type": "longrope"} if rope.get("type") == "su" else {})}
     return CONFIG_MAPPING[model_type](**fields)
