@@ -8,10 +8,12 @@ only `tokenizer.model` is there, the old rules are written out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from videollama2.checkpoints.files import read_json
+from videollama2.checkpoints.sentencepiece_file import CONTROL, NORMAL, UNKNOWN, USER_DEFINED, read_sentencepiece
 from videollama2.errors import CheckpointError, MissingFilesError
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
@@ -57,9 +59,10 @@ def load_tokenizer(folder: str | Path) -> Any:
         if (folder / "tokenizer.json").is_file():
             return PreTrainedTokenizerFast.from_pretrained(folder)
         if (folder / "tokenizer.model").is_file():
-            return PreTrainedTokenizerFast(
-                tokenizer_object=legacy_sentencepiece(folder / "tokenizer.model"), **_tokenizer_settings(folder)
-            )
+            config_path = folder / "tokenizer_config.json"
+            config = read_json(config_path) if config_path.is_file() else {}
+            tokenizer = from_sentencepiece(folder / "tokenizer.model", config)
+            return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **_tokenizer_settings(config))
         return AutoTokenizer.from_pretrained(folder)
     except CheckpointError:
         raise
@@ -70,55 +73,77 @@ def load_tokenizer(folder: str | Path) -> Any:
         ) from error
 
 
-def legacy_sentencepiece(path: Path) -> Any:
-    """A `tokenizers.Tokenizer` that follows a SentencePiece BPE model by the old Llama rules.
+def from_sentencepiece(path: Path, config: Mapping[str, Any]) -> Any:
+    """A `tokenizers.Tokenizer` that follows a SentencePiece BPE model by the rules of the official, slow tokenizers.
+
+    A space mark goes before each piece of text between special tokens (old Llama rules, which is what a config
+    without `legacy` means), before the text alone (`legacy: false`), or nowhere (models without a dummy prefix, such as
+    Gemma's).
 
     Args:
         path: `tokenizer.model`.
+        config: `tokenizer_config.json`.
 
     Returns:
-        Tokenizer: a space mark before each piece of text, byte fallback, BOS in front (unless special tokens are off).
+        Tokenizer: byte fallback, BOS in front (unless special tokens are off).
 
     Raises:
-        CheckpointError: If the file is not a SentencePiece BPE model.
+        CheckpointError: If the file is not a SentencePiece BPE model, or the config's added tokens do not follow it.
     """
-    import sentencepiece
-    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-    try:
-        pieces = sentencepiece.SentencePieceProcessor(model_file=str(path))
-    except (OSError, RuntimeError) as error:
-        raise CheckpointError(f"{path.name} is not a SentencePiece model; copy it again ({path}).") from error
-    names = [pieces.id_to_piece(i) for i in range(pieces.get_piece_size())]
+    model = read_sentencepiece(path)
+    names = [piece.text for piece in model.pieces]
     vocab = {name: i for i, name in enumerate(names)}
-    plain = {
-        name: pieces.get_score(i)
-        for i, name in enumerate(names)
-        if not (pieces.is_control(i) or pieces.is_unknown(i) or pieces.is_byte(i) or pieces.is_unused(i))
-    }
+    plain = {p.text: p.score for p in model.pieces if p.kind in (NORMAL, USER_DEFINED)}
     tokenizer = Tokenizer(
         models.BPE(
             vocab=vocab,
             merges=_merges_in_order(plain, vocab),
-            unk_token=pieces.id_to_piece(pieces.unk_id()),
+            unk_token=names[model.unk_id],
             fuse_unk=True,
             byte_fallback=True,
         )
     )
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE_MARK), normalizers.Replace(" ", SPACE_MARK)])
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.Replace(SPACE_MARK, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    special = [i for i in range(len(names)) if pieces.is_control(i) or pieces.is_unknown(i)]
-    tokenizer.add_special_tokens([AddedToken(names[i], normalized=False, special=True) for i in special])
-    bos = pieces.bos_id()
-    if bos >= 0:
+    to_marks = normalizers.Replace(" ", SPACE_MARK)
+    to_text = [decoders.Replace(SPACE_MARK, " "), decoders.ByteFallback(), decoders.Fuse()]
+    legacy = config.get("legacy") is not False
+    if not model.add_dummy_prefix:
+        tokenizer.normalizer = to_marks
+        symbols = [AddedToken(p.text, normalized=True, special=False) for p in model.pieces if p.kind == USER_DEFINED]
+        tokenizer.add_tokens(symbols)
+    elif legacy:
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE_MARK), to_marks])
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(SPACE_MARK, prepend_scheme="first", split=False)
+    if model.add_dummy_prefix:
+        to_text.append(decoders.Strip(" ", 1, 0))
+    tokenizer.decoder = decoders.Sequence(to_text)
+    special = [p.text for p in model.pieces if p.kind in (CONTROL, UNKNOWN)]
+    tokenizer.add_special_tokens([AddedToken(text, normalized=False, special=True) for text in special])
+    _add_tokens(tokenizer, config, path)
+    if model.bos_id >= 0:
+        bos = names[model.bos_id]
         tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"{names[bos]} $A",
-            pair=f"{names[bos]} $A {names[bos]}:1 $B:1",
-            special_tokens=[(names[bos], bos)],
+            single=f"{bos} $A", pair=f"{bos} $A {bos}:1 $B:1", special_tokens=[(bos, model.bos_id)]
         )
     return tokenizer
+
+
+def _add_tokens(tokenizer: Any, config: Mapping[str, Any], path: Path) -> None:
+    """Adds the tokens of `tokenizer_config.json`, with the ids it gives."""
+    from tokenizers import AddedToken
+
+    added = config.get("added_tokens_decoder") or {}
+    for number, fields in sorted(added.items(), key=lambda item: int(item[0])):
+        flags = {name: bool(fields.get(name)) for name in ("lstrip", "rstrip", "single_word", "special")}
+        token = AddedToken(fields["content"], normalized=False, **flags)
+        (tokenizer.add_special_tokens if flags["special"] else tokenizer.add_tokens)([token])
+        if tokenizer.token_to_id(fields["content"]) != int(number):
+            raise CheckpointError(
+                f"tokenizer_config.json gives {fields['content']!r} the id {number}, for which {path.name} has no "
+                "place; copy both from one checkpoint."
+            )
 
 
 def _merges_in_order(scores: dict[str, float], vocab: dict[str, int]) -> list[tuple[str, str]]:
@@ -133,10 +158,8 @@ def _merges_in_order(scores: dict[str, float], vocab: dict[str, int]) -> list[tu
     return [(left, right) for left, right, _ in merges]
 
 
-def _tokenizer_settings(folder: Path) -> dict[str, Any]:
+def _tokenizer_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Special tokens, template and padding side of `tokenizer_config.json`, as keyword arguments."""
-    path = folder / "tokenizer_config.json"
-    config = read_json(path) if path.is_file() else {}
     names = ("bos_token", "eos_token", "unk_token", "pad_token", "padding_side", "model_max_length", "chat_template")
     settings = {name: config[name] for name in names if config.get(name) is not None}
     for name, value in settings.items():
