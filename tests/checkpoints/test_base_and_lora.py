@@ -170,6 +170,20 @@ def test_pickled_adapter_on_the_vision_tower_too(lora):
     assert torch.allclose(after - before, b @ a * ALPHA / RANK, atol=1e-4)
 
 
+def test_a_few_trained_weights_of_the_tower_lie_over_the_towers_own(lora):
+    folder, _ = lora
+    name = "vision_tower.encoder.layers.0.layer_norm1.bias"
+    trained = torch.randn(32)
+    rest = torch.load(folder / "non_lora_trainables.bin", weights_only=True)
+    stem = "base_model.model.model.vision_tower.vision_tower.vision_model.encoder.layers.0.layer_norm1.bias"
+    torch.save(rest | {stem: trained}, folder / "non_lora_trainables.bin")
+    state = load_checkpoint(folder).model.model.state_dict()
+    assert torch.equal(state[name], trained)
+    whole = load_checkpoint(MISTRAL).model.model.state_dict()
+    other = "vision_tower.encoder.layers.0.layer_norm2.bias"
+    assert torch.equal(state[other], whole[other])
+
+
 def test_rslora_scale_and_rank(lora):
     folder, _ = lora
     path = folder / "adapter_config.json"

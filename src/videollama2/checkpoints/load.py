@@ -185,6 +185,7 @@ def load_resolved(
     check_vocabulary(tokenizer, config, name)
     model.config.dtype = chosen_dtype
     generation_config = read_generation_config(resolved, config)
+    stop_at_tokenizer_eos(generation_config, tokenizer)
     model.generation_config = generation_config
     if quantizer is not None:
         quantizer.finish(model)
@@ -340,6 +341,15 @@ def read_generation_config(resolved: Resolved, config: Any) -> Any:
         return GenerationConfig.from_dict(fields)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"generation_config.json cannot be used ({error}); copy it again.") from error
+
+
+def stop_at_tokenizer_eos(generation_config: Any, tokenizer: Any) -> None:
+    """Adds the tokenizer's EOS to the ids that end an answer: the official code stops there, whatever the file says."""
+    eos = generation_config.eos_token_id
+    ids = [] if eos is None else [eos] if isinstance(eos, int) else list(eos)
+    if tokenizer.eos_token_id is not None and tokenizer.eos_token_id not in ids:
+        ids.append(tokenizer.eos_token_id)
+        generation_config.eos_token_id = ids[0] if len(ids) == 1 else ids
 
 
 def preprocessing(resolved: Resolved, config: Any) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:

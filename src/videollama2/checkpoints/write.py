@@ -104,7 +104,12 @@ def export_official(
     backbone = BACKBONES[flat["model_type"]]
     flat["architectures"] = [f"Videollama2{backbone.capitalize()}ForCausalLM"]
     flat["tune_mm_mlp_adapter"] = False
-    return _write(loaded, Path(path), flat, weights, {}, max_shard_bytes=max_shard_bytes, overwrite=overwrite)
+    extra: dict[str, Any] = {}
+    if backbone == "gemma2":
+        # Without it the official code (transformers 4) takes a cache that Gemma2 there goes wrong with.
+        generation = {"cache_implementation": "hybrid", **loaded.generation_config.to_diff_dict()}
+        extra["generation_config.json"] = generation
+    return _write(loaded, Path(path), flat, weights, extra, max_shard_bytes=max_shard_bytes, overwrite=overwrite)
 
 
 def model_weights(model: Any) -> dict[str, torch.Tensor]:
@@ -229,9 +234,9 @@ def _write(
 ) -> Path:
     with new_folder(path, overwrite=overwrite) as folder:
         write_json(folder / "config.json", config)
+        write_json(folder / "generation_config.json", loaded.generation_config.to_diff_dict())
         for name, content in extra.items():
             write_json(folder / name, content)
-        write_json(folder / "generation_config.json", loaded.generation_config.to_diff_dict())
         copy_tokenizer(loaded, folder)
         write_weights(folder, weights, max_shard_bytes=max_shard_bytes)
         check_written(folder, weights)
