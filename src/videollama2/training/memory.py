@@ -1,7 +1,7 @@
 """Memory of a run on each process, by kind: exact for weights, gradients and optimiser, estimated for the rest.
 
 Exact means counted tensor by tensor as the strategies of the engine hold them; the tests compare with what torch
-allocated. Activations are an estimate, good to about a factor of two: what the layers keep for the backward pass of
+allocated, alone and with FSDP2 (ZeRO's share is by DeepSpeed's design, not measured). Activations are an estimate, good to about a factor of two: what the layers keep for the backward pass of
 one micro-batch whose rows are all `max_tokens` long.
 
 Shape legend: P positions of a micro-batch, F frames, H W grid, E language-model width, D tower width.
@@ -103,10 +103,9 @@ def memory_of(weights: list[Weight], recipe: Recipe, config: Any, processes: int
     )
     activations = activation_bytes(recipe, config)
     if kind in ("zero2", "zero3"):
-        # Flat fp32 masters and moments, and the gradients of this process's share.
+        # DeepSpeed keeps fp32 masters and moments and the gradients of this process's share, flat, in any precision.
         share = -(-sum(w.numel for w in learning) // processes)
-        master = 4 if trained_item == 2 else 0
-        gradients, optimizer = share * trained_item, share * (master + 4 * _MOMENTS)
+        gradients, optimizer = share * trained_item, share * 4 * (1 + _MOMENTS)
     else:
         gradients = sum(w.held(shards, rows=rows) for w in learning) * trained_item
         optimizer = gradients * _MOMENTS + _COUNTER_BYTES * len(learning)
@@ -139,7 +138,7 @@ def nf4_bytes(numel: int) -> int:
 
 
 def _gathered(weights: list[Weight], recipe: Recipe) -> int:
-    """The two largest layers, and with FSDP2 everything that is in no layer."""
+    """The two largest layers, and everything that is in no layer (embedding, head, connectors, audio tower)."""
     item = 4 if recipe.precision == "fp32" else 2
     layers: dict[str, int] = {}
     rest = 0
@@ -148,7 +147,7 @@ def _gathered(weights: list[Weight], recipe: Recipe) -> int:
         if found and weight.part in ("language_model", "vision_tower"):
             key = f"{before}.{after.partition('.')[0]}"
             layers[key] = layers.get(key, 0) + weight.numel
-        elif recipe.parallel == "fsdp2":
+        else:
             rest += weight.numel
     return item * (rest + sum(sorted(layers.values())[-2:]))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import asdict, dataclass
-from types import SimpleNamespace
 from typing import Any
 
 from torch import nn
@@ -115,7 +114,8 @@ def plan(recipe: Recipe, *, processes: int | None = None, offline: bool | None =
         check_installed(recipe)
     except MissingDependencyError as error:
         notes.append(str(error))
-    if recipe.lora is not None and getattr(config.text_config, "num_local_experts", 0):
+    has_experts = hasattr(config.text_config, "num_local_experts")
+    if recipe.lora is not None and has_experts:
         notes.append("experts are stacked weights, no linear layers: LoRA leaves them as they are")
     warmup = None
     if steps is not None:
@@ -193,9 +193,7 @@ def weights_of(recipe: Recipe, config: Any) -> list[Weight]:
 def _model_of(recipe: Recipe, offline: bool | None) -> tuple[Any, Any, list[str]]:
     """Configuration, processor (None where files are not here) and notes of a recipe's model."""
     from videollama2.checkpoints import hub
-    from videollama2.checkpoints.load import official_model_type, preprocessing, read_config
-    from videollama2.checkpoints.tokenizer import load_tokenizer
-    from videollama2.inference.engine import processor_of
+    from videollama2.training.data.model import model_of_files
 
     known = known_config(recipe)
     try:
@@ -206,16 +204,8 @@ def _model_of(recipe: Recipe, offline: bool | None) -> tuple[Any, Any, list[str]
             raise
         return known, None, ["sizes known by name; the files are not here and were not looked at"]
     check_fits(recipe, resolved)
-    config, _ = read_config(resolved)
-    pixels, audio = preprocessing(resolved, config)
-    loaded: Any = SimpleNamespace(
-        config=config,
-        tokenizer=load_tokenizer(resolved.tokenizer_folder or resolved.detected.path),
-        preprocessor_config=pixels,
-        audio_preprocessing=audio,
-        model_type=official_model_type(resolved, config),
-    )
-    return config, processor_of(loaded), [*resolved.notes]
+    processor, config = model_of_files(resolved)
+    return config, processor, [*resolved.notes]
 
 
 def _steps_of(recipe: Recipe) -> tuple[int | None, int | None]:

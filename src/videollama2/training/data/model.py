@@ -17,12 +17,17 @@ def model_of(
         MissingFilesError: With the names of all missing files.
         CheckpointError: If the checkpoint is unknown or damaged.
     """
-    from videollama2.checkpoints.load import official_model_type, preprocessing, read_config
     from videollama2.checkpoints.resolve import resolve
+
+    return model_of_files(resolve(path_or_id, offline=offline, parts=parts))
+
+
+def model_of_files(resolved: Any) -> tuple[Any, Any]:
+    """As `model_of`, for a checkpoint whose files were found (`checkpoints.resolve.Resolved`)."""
+    from videollama2.checkpoints.load import official_model_type, preprocessing, read_config
     from videollama2.checkpoints.tokenizer import load_tokenizer
     from videollama2.inference.engine import processor_of
 
-    resolved = resolve(path_or_id, offline=offline, parts=parts)
     config, _ = read_config(resolved)
     pixels, audio = preprocessing(resolved, config)
     found: Any = SimpleNamespace(
