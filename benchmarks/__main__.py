@@ -17,7 +17,7 @@ from typing import Any
 
 from .machine import command, machine, versions
 from .report import page
-from .speed import inference, media, model
+from .speed import inference, media, model, train_data
 from .speed.timing import Benchmark, Settings
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -34,6 +34,10 @@ BENCHMARKS: dict[str, Benchmark] = {
     "second-question": inference.second_question,
     "choose": inference.choose,
     "batch": inference.batch,
+    "packing": train_data.packing,
+    "packing-positions": train_data.packing_positions,
+    "kept-features": train_data.kept_features,
+    "data-wait": train_data.data_wait,
 }
 
 

@@ -28,11 +28,27 @@ processor seconds of all threads: it is what to read where the machine was busy 
 | second_question | a further question on a clip | the same question asked first |
 | choose | options continue from one reading of the prompt | a reading for each option |
 | batch | eight requests decoded together | one by one |
+| packing | a training step of packed rows, forward and backward | the same samples in padded rows |
+| packing_positions | positions computed for packed rows, of the official step and mixture | padded rows |
+| kept_features | an epoch of connector training from kept features | decode and encode every time |
+| data_wait | share of the time a step waits for clips, one decode worker | none (limit .05) |
 
 Towers and connectors have reduced depth or width unless `--full` was given (the released models' sizes,
 random weights).
 
 """
+
+# Further figures of single benchmarks, told in the last column.
+EXTRA = (
+    "growth_mb",
+    "ratio_to_plain_float32",
+    "packed_waste",
+    "grouped_waste",
+    "padded_waste",
+    "positions_ratio",
+    "wait_share",
+    "wait_share_without_workers",
+)
 
 
 def page(lines: list[dict[str, Any]], where: dict[str, Any]) -> str:
@@ -57,7 +73,7 @@ def table(lines: list[dict[str, Any]]) -> str:
             said = f"{check['deviation']:g} of {check['tolerance']:g} {check['unit']}"
         else:
             said = ", ".join(f"{name} {value}" for name, value in check.items())
-        extra = "".join(f"; {name} {line[name]}" for name in ("growth_mb", "ratio_to_plain_float32") if name in line)
+        extra = "".join(f"; {name} {line[name]}" for name in EXTRA if name in line)
         numbers = " | ".join(str(line.get(name, "")) for name in ("fast_s", "plain_s", "ratio", "cpu_ratio"))
         rows.append(f"| {line['benchmark']} | {sizes} | {numbers} | {said}{extra} |")
     return "\n".join(rows) + "\n"
