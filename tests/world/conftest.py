@@ -14,6 +14,7 @@ from videollama2.world.assets import Catalogue
 from videollama2.world.fetch_sounds import NUM_SAMPLES, write_sounds
 from videollama2.world.fetch_words import write_words
 from videollama2.world.nouns import NOUNS
+from videollama2.world.sounding import SOUND_NAMES
 from videollama2.world.synth import SYNTHESISERS
 from videollama2.world.words import NEW_WORDS, WORDS
 
@@ -48,6 +49,13 @@ def _utterance(word: str, split: str, voice: int) -> np.ndarray:
     return (tone * 32767).astype(np.int16)
 
 
+def _melody(kind: str, split: str, number: int) -> np.ndarray:
+    rng = np.random.default_rng([zlib.crc32(kind.encode()), len(split), number])
+    pitch = np.repeat(rng.uniform(200, 900, NUM_SAMPLES // 4000 + 1), 4000)[:NUM_SAMPLES]
+    tone = np.sin(2 * np.pi * np.cumsum(pitch) / 16000) + 0.3 * np.sin(6 * np.pi * np.cumsum(pitch) / 16000)
+    return (0.7 * tone * 32767 / 1.3).astype(np.int16)
+
+
 @pytest.fixture(scope="session")
 def asset_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("assets")
@@ -64,6 +72,11 @@ def asset_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 wave = make(np.random.default_rng([number, len(split)]), NUM_SAMPLES)
                 waves.append((wave * 32767).astype(np.int16))
                 rows.append({"kind": kind, "split": split, "source": f"synthesised {number}"})
+    for kind in sorted(set(SOUND_NAMES) - set(SYNTHESISERS)):  # played or spoken by programs that tests do not have
+        for split in ("train", "test"):
+            for number in range(2):
+                waves.append(_melody(kind, split, number))
+                rows.append({"kind": kind, "split": split, "source": f"stand-in {number}"})
     said = [(w, "train") for w in WORDS[:20]] + [(w, "test") for w in (*WORDS[:20], *NEW_WORDS[:6])]
     write_words(
         [{"word": word, "split": split, "voice": f"{split} {k}"} for word, split in said for k in range(2)],

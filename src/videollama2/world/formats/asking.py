@@ -16,19 +16,22 @@ from videollama2.world.writer import Question
 LETTERS = "ABCDEFGH"
 ALPHANUMERIC = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
-ON_TEXTURE = {
-    "clouds": "in the sky",
-    "grass": "on grass",
-    "wood": "on a wooden table",
-    "stone": "in front of a rock",
-    "water": "on water",
-    "foliage": "among leaves",
-    "bokeh": "in a street at night",
-    "brick": "in front of a brick wall",
-    "fabric": "on a piece of cloth",
-    "sand": "on sand",
+PLACES = {
+    "clouds": ("in", "the sky"),
+    "grass": ("on", "a meadow"),
+    "wood": ("on", "a wooden table"),
+    "stone": ("in front of", "a rock"),
+    "water": ("on", "water"),
+    "foliage": ("among", "leaves"),
+    "bokeh": ("in", "a street at night"),
+    "brick": ("in front of", "a brick wall"),
+    "fabric": ("on", "a piece of cloth"),
+    "sand": ("on", "sand"),
 }
-"""Photograph-like background -> where the scene takes place."""
+"""Photograph-like background -> where the scene takes place: preposition, place."""
+
+ON_TEXTURE = {texture: " ".join(place) for texture, place in PLACES.items()}
+"""Photograph-like background -> "on a meadow"."""
 
 
 def more_options(collection: Collection, scene: Scene, question: Question) -> list[str]:

@@ -69,7 +69,8 @@ def _music(
         side = "left" if x == left else "right"
         return "Is the <Object> on the <LR> of the picture?", [x, "left"], "yes" if side == "left" else "no"
     if type_ == ("Audio-Visual", "Existential"):
-        return "Is the <Object> in the video always silent?", [y], "no" if y in heard else "yes"
+        silent = [name for name in (left, right) if name not in heard] or [y]  # in half of the scenes there is one
+        return "Is the <Object> in the video always silent?", silent, "no" if silent[0] in heard else "yes"
     if type_ == ("Audio-Visual", "Counting"):
         return "How many instruments are sounding in the video\uff1f", [], numbers[len(heard)]
     if type_ == ("Audio-Visual", "Location"):

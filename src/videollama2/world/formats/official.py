@@ -15,7 +15,7 @@ from videollama2.world.writer import Question
 STILL_FAMILIES = frozenset({"object", "colour", "count", "side", "size", "relation"})
 """What one frame of a scene answers as well as the film."""
 
-_STILL_KINDS = frozenset({"move", "count", "colour", "place", "close", "size"})
+_STILL_KINDS = ("move", "count", "colour", "place", "close", "size")
 
 
 def turns(questions: list[Question], tag: str, rng: random.Random, number: int) -> list[dict[str, str]]:
@@ -37,20 +37,22 @@ def build(collection: Collection) -> None:
     """Registers clips, sounds, pictures and `<split>.json`."""
     rows: list[dict] = []
     for index in range(collection.settings.clips):
-        scene, rng = collection.scene(index), collection.rng("row", index)
+        rng = collection.rng("row", index)
+        draw, still_kind = rng.random(), rng.choice(_STILL_KINDS)
+        picture = 0.15 <= draw < 0.27
+        scene = collection.scene(index, still_kind if picture else None)
         questions = collection.questions(scene)
         name = f"{collection.settings.split}_{collection.settings.seed}_{index:06d}"
         heard = [q for q in questions if q["modality"] == "audio"]
         seen = [q for q in questions if q["modality"] == "video"]
-        draw = rng.random()
         if draw < 0.15:
             path = collection.sound(f"audio/{name}.wav", scene)
             rows.append({"id": f"a{index}", "audio": path, "conversations": turns(heard, "<audio>", rng, 3)})
-        elif draw < 0.30 and scene.kind in _STILL_KINDS:
-            still = [q for q in seen if q["family"] in STILL_FAMILIES]
+        elif picture:
+            still = [q for q in seen if q["family"] in STILL_FAMILIES and "mov" not in str(q["question"])]
             path = collection.picture(f"images/{name}.jpg", scene)
             rows.append({"id": f"i{index}", "image": path, "conversations": turns(still, "<image>", rng, 3)})
-        elif draw < 0.45:
+        elif draw < 0.42:
             path = collection.film(f"videos/{name}.mp4", scene)
             rows.append({"id": f"v{index}", "video": path, "conversations": turns(seen, "<video>", rng, 3)})
         else:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from videollama2.world.collection import Collection
 from videollama2.world.describe_time import times_seen
-from videollama2.world.formats.asking import ON_TEXTURE, more_options, n_way, order_sentence, orders
+from videollama2.world.formats.asking import PLACES, more_options, n_way, order_sentence, orders
 from videollama2.world.graph import Scene
 from videollama2.world.nouns import plural
 from videollama2.world.placing import cells, coloured_shape, stay, thing
@@ -91,11 +91,11 @@ def localise(collection: Collection, index: int, rng: random.Random) -> Task:
 
 def transition(collection: Collection, index: int, rng: random.Random) -> Task:
     """From which place to which the scene changes."""
-    places, first = rng.sample(list(ON_TEXTURE), 4), collection.scene(index, "close")
+    places, first = rng.sample(list(PLACES), 4), collection.scene(index, "close")
     scenes = tuple(replace(first, background=place, duration=first.duration / 2) for place in places[:2])
     # two pairs and their reverses: no option has more in common with the others than the rest have
     pairs = [(places[a], places[b]) for a, b in ((0, 1), (1, 0), (2, 3), (3, 2))]
-    choices = [f"From {ON_TEXTURE[a]} to {ON_TEXTURE[b]}." for a, b in pairs]
+    choices = [f"From {PLACES[a][1]} to {PLACES[b][1]}." for a, b in pairs]
     return Task(scenes, "How does the place change?", rng.sample(choices, 4), choices[0])
 
 
