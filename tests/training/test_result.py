@@ -225,17 +225,27 @@ def test_a_result_is_not_written_over_another_unless_told(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["r"]
 
 
-def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
-    import safetensors.torch
+@pytest.mark.parametrize("train", [{"connector": 1e-3}, {"language_model": 1e-5}, {"language_model": LORA}])
+def test_a_full_disk_leaves_nothing(tmp_path, train):
+    """No file may grow beyond 20 kB, which is what a full disk looks like to whoever writes."""
+    import resource
+    import signal
 
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(safetensors.torch, "save_file", full)
-    recipe = make({"from": str(MISTRAL)}, {"connector": 1e-3})
-    with pytest.raises(CheckpointError, match="make room on the disk"):
-        result.write(start.build(recipe), recipe, tmp_path / "r")
+    recipe = make({"from": str(MISTRAL)}, train)
+    started = start.build(recipe)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(CheckpointError, match="make room on the disk"):
+            result.write(started, recipe, tmp_path / "r")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
     assert list(tmp_path.iterdir()) == []
+    # With room it is whole.
+    result.write(started, recipe, tmp_path / "r")
+    assert load_checkpoint(tmp_path / "r").model is not None
 
 
 def test_nothing_is_trained_on_a_lora_but_the_whole(tmp_path, base):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from videollama2.errors import CheckpointError
@@ -65,15 +66,19 @@ def write(
         The folder.
 
     Raises:
-        CheckpointError: The folder is there, or what was written does not read back.
+        CheckpointError: The folder is there, the disk is full, or what was written does not read back.
     """
     given = dict(weights.items() if isinstance(weights, Mapping) else weights or _learned(started))
     folder = Path(folder)
     kind = layout(started, recipe)
-    if kind == FULL:
-        _write_full(started, recipe, given, folder, overwrite)
-    else:
-        _write_small(started, recipe, given, folder, overwrite, kind)
+    try:
+        if kind == FULL:
+            _write_full(started, recipe, given, folder, overwrite)
+        else:
+            _write_small(started, recipe, given, folder, overwrite, kind)
+    except (OSError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"The result {folder} cannot be written ({reason}); make room on the disk.") from error
     return folder
 
 
@@ -222,19 +227,17 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Writes a safetensors file, flushes it to the disk, reads it back and compares.
 
     Raises:
-        CheckpointError: If it reads back different (a full or bad disk).
+        CheckpointError: If it reads back different.
+        OSError: If it cannot be written; a SafetensorError where safetensors says so.
     """
     from safetensors.torch import save_file
 
     from videollama2.checkpoints.files import WeightSet
 
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    try:
-        save_file(copies, path, {"format": "pt"})
-        with path.open("rb") as stream:
-            os.fsync(stream.fileno())
-    except OSError as error:
-        raise CheckpointError(f"{path.name} cannot be written ({error}); make room on the disk.") from error
+    save_file(copies, path, {"format": "pt"})
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
     written = WeightSet.open([path])
     for name, tensor in copies.items():
         if name not in written or not torch.equal(written.load(name), tensor):
