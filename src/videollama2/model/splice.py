@@ -64,7 +64,7 @@ def splice(
     Args:
         input_ids_bl: token ids with sentinels (-200 image, -201 video, -202 audio), [B, L].
         features: one [N_i, E] for each sentinel; N_i may differ and may be 0.
-        embed: the language model's embedding, ids [n] to [n, E].
+        embed: the language model's embedding, ids [B, L] to [B, L, E].
         attention_mask_bl: true at tokens, [B, L]; None: all are.
         labels_bl: [B, L]; media get -100.
         padding_side: where rows shorter than the longest are filled.
@@ -83,13 +83,16 @@ def splice(
             f"the prompt has {num_sentinels} media placeholder(s) but {len(features)} media item(s) were given;"
             " give exactly one item for each placeholder."
         )
+    # Once for all rows; ids that stand for no word (a sentinel under the mask) still need some embedding.
+    embeds_ble = embed(input_ids_bl.masked_fill(input_ids_bl < 0, 0))
     remaining = iter(features)
     rows = []
     for row in range(input_ids_bl.shape[0]):
         keep = mask_bl[row] if padding_side == "left" else slice(None)
         labels_l = None if labels_bl is None else labels_bl[row][keep]
         segments_l = None if segment_ids_bl is None else segment_ids_bl[row][keep]
-        rows.append(_splice_row(input_ids_bl[row][keep], mask_bl[row][keep], labels_l, segments_l, remaining, embed))
+        row_le, ids_l, mask_l = embeds_ble[row][keep], input_ids_bl[row][keep], mask_bl[row][keep]
+        rows.append(_splice_row(row_le, ids_l, mask_l, labels_l, segments_l, remaining))
     embeds, masks, labels, segments = zip(*rows)
     labels_bp = None if labels_bl is None else _pad(labels, IGNORE_LABEL, padding_side)
     segment_ids_bp = None if segment_ids_bl is None else _pad(segments, 0, padding_side)
@@ -130,16 +133,14 @@ def _starts(segment_ids_bp: Tensor) -> Tensor:
 
 
 def _splice_row(
+    embeds_le: Tensor,
     ids_l: Tensor,
     mask_l: Tensor,
     labels_l: Tensor | None,
     segments_l: Tensor | None,
     remaining: Iterator[Tensor],
-    embed: Callable[[Tensor], Tensor],
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     is_media = _is_sentinel(ids_l) & mask_l
-    # Ids that stand for no word (a sentinel under the mask) still need some embedding.
-    embeds_le = embed(ids_l.masked_fill(ids_l < 0, 0))
     # What stands beside the embeddings, and its value at the positions of a medium (None: its sentinel's).
     rows, fills = (mask_l, labels_l, segments_l), (True, IGNORE_LABEL, None)
     embeds: list[Tensor] = []
