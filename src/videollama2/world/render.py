@@ -67,19 +67,29 @@ def render_frames(scene: Scene, catalogue: Catalogue, moments: list[float] | int
     drawn = [_draw_sprite(sprite, catalogue, size) if sprite.steady else None for sprite in scene.sprites]
     backdrop = _Backdrop(scene, size)
     frames = np.empty((len(moments), size, size, 3), np.uint8)
+    shown: tuple | None = None
     for k, moment in enumerate(moments):
-        frame = backdrop.at(moment)
-        for sprite, image in zip(scene.sprites, drawn):
+        view = scene.camera.view(moment) if scene.camera is not None else None
+        parts = []
+        for number, (sprite, image) in enumerate(zip(scene.sprites, drawn)):
             if not sprite.seen(moment):
                 continue
             x, y = sprite.place(moment)
             zoom = 1.0
-            if scene.camera is not None and scene.camera.things:
-                centre_x, centre_y, zoom = scene.camera.view(moment)
-                x, y = (x - centre_x) * zoom + 0.5, (y - centre_y) * zoom + 0.5
+            if view is not None and scene.camera is not None and scene.camera.things:
+                zoom = view[2]
+                x, y = (x - view[0]) * zoom + 0.5, (y - view[1]) * zoom + 0.5
             if image is None or zoom != 1.0:
-                image = _draw_sprite(sprite, catalogue, size, moment, zoom)
+                image, number = _draw_sprite(sprite, catalogue, size, moment, zoom), -1 - k  # differs in every frame
             corner = (round(x * size - image.width / 2), round(y * size - image.height / 2))
+            parts.append((number, corner, image))
+        seen = (view, [part[:2] for part in parts])
+        if seen == shown:  # nothing has moved by a pixel
+            frames[k] = frames[k - 1]
+            continue
+        shown = seen
+        frame = backdrop.at(view)
+        for _, corner, image in parts:
             frame.paste(image, corner, image)
         if scene.softness:
             frame = frame.filter(ImageFilter.BoxBlur(scene.softness * size / 1000))
@@ -88,25 +98,25 @@ def render_frames(scene: Scene, catalogue: Catalogue, moments: list[float] | int
 
 
 class _Backdrop:
-    """The background of a scene, as the camera sees it at a moment."""
+    """The background of a scene, as the camera sees it."""
 
     def __init__(self, scene: Scene, size: int) -> None:
-        self.camera, self.size = scene.camera, size
-        side = size if self.camera is None else round(size * (1 + 2 * MARGIN))
+        self.size = size
+        side = size if scene.camera is None else round(size * (1 + 2 * MARGIN))
         self.image = paint_background(scene.background, scene.background_seed, side)
 
-    def at(self, moment: float) -> Image.Image:
-        if self.camera is None:
+    def at(self, view: tuple[float, float, float] | None) -> Image.Image:
+        if view is None:
             return self.image.copy()
-        x, y, zoom = self.camera.view(moment)
+        x, y, zoom = view
         half = 0.5 / zoom
         box = [(value + MARGIN) * self.size for value in (x - half, y - half, x + half, y + half)]
         low, high = 0.0, float(self.image.width)
         # at the limits of what was painted the view is shifted, never filled
         shift_x = max(low - box[0], 0.0) - max(box[2] - high, 0.0)
         shift_y = max(low - box[1], 0.0) - max(box[3] - high, 0.0)
-        view = (box[0] + shift_x, box[1] + shift_y, box[2] + shift_x, box[3] + shift_y)
-        return self.image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=view)
+        part = (box[0] + shift_x, box[1] + shift_y, box[2] + shift_x, box[3] + shift_y)
+        return self.image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=part)
 
 
 def _play(sound: Sound, catalogue: Catalogue, num_samples: int) -> np.ndarray:
