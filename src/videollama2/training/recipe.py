@@ -237,8 +237,8 @@ class Faults:
     """How many samples may be damaged before the run stops.
 
     Attributes:
-        max_share: Of the samples seen, 0 to 1, looked at once a hundred were seen.
-        max_count: In all.
+        max_share: Of the rows of an epoch, 0 to 1; not looked at where they are fewer than a hundred.
+        max_count: Different rows in all.
     """
 
     max_share: float = 0.01
