@@ -17,7 +17,7 @@ from typing import Any
 
 from .machine import command, machine, versions
 from .report import page
-from .speed import inference, media, model, train_data
+from .speed import inference, media, model, train_data, world
 from .speed.timing import Benchmark, Settings
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -38,6 +38,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "packing-positions": train_data.packing_positions,
     "kept-features": train_data.kept_features,
     "data-wait": train_data.data_wait,
+    "world-clips": world.clips,
+    "world-films": world.films,
 }
 
 

@@ -32,6 +32,8 @@ processor seconds of all threads: it is what to read where the machine was busy 
 | packing_positions | positions computed for packed rows, of the official step and mixture | padded rows |
 | kept_features | an epoch of connector training from kept features | decode and encode every time |
 | data_wait | share of the time a step waits for clips, one decode worker | none (limit .05) |
+| world_clips | 256 clips of the world as arrays, one process | none |
+| world_films | frames of a film at once, repeated ones kept | every frame on its own |
 
 Towers and connectors have reduced depth or width unless `--full` was given (the released models' sizes,
 random weights).
@@ -48,6 +50,9 @@ EXTRA = (
     "positions_ratio",
     "wait_share",
     "wait_share_without_workers",
+    "clips_per_cpu_second",
+    "clips_per_second_of_all",
+    "films_per_cpu_second",
 )
 
 
