@@ -143,8 +143,9 @@ class Zero(Strategy):
                     safe_set_full_optimizer_state(weight, saved.read(f"{key}/{name}"), key)
 
     def _flat_masters(self) -> list[Tensor]:
-        """This process's slices of the fp32 masters, one flat tensor a parameter group, as the optimiser has them."""
-        return [flat for group in self.engine.optimizer.optimizer.param_groups for flat in group["params"]]
+        """This process's slices of the fp32 masters, flat tensors by which the optimiser keeps its moments."""
+        name = "fp32_partitioned_groups_flat" if self.recipe.parallel == "zero3" else "single_partition_of_fp32_groups"
+        return list(getattr(self.engine.optimizer, name))
 
     def _link(self) -> None:
         """Let DeepSpeed find the moments of a weight.
@@ -208,7 +209,7 @@ def _without_hooks_inside(deepspeed: Any, modules: list[nn.Module]) -> Iterator[
     def create_for_each_weight(self: Any) -> None:
         for module in modules:
             for parameter in module.parameters():
-                del parameter.ds_z3_leaf_module
+                del parameter.ds_z3_leaf_module  # type: ignore[attr-defined]
         create(self)
 
     for module in modules:
