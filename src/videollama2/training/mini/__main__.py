@@ -140,10 +140,10 @@ def make(folder: Path, *, num_clips: int, quiet: bool = False) -> list[dict[str,
         if outcome.stopped is not None:
             raise SystemExit(f"{outcome.stopped}: stopped in {recipe.name}; the same command goes on.")
         after = score(replace(recipe, model=type(recipe.model)(from_=str(outcome.model))), held_out)
-        record = {"stage": recipe.name, "before": asdict(before), "after": asdict(after)}
-        record["seconds"] = round(time.monotonic() - started_at, 1)
+        seconds = round(time.monotonic() - started_at, 1)
+        record = {"stage": recipe.name, "before": asdict(before), "after": asdict(after), "seconds": seconds}
         records.append(record)
-        _tell(f"{recipe.name:14} {_line(before)}  ->  {_line(after)}   {record['seconds']} s", quiet)
+        _tell(f"{recipe.name:14} {_line(before)}  ->  {_line(after)}   {seconds} s", quiet)
     return records
 
 

@@ -69,7 +69,7 @@ def sound_of(clip: Clip, rng: np.random.Generator) -> np.ndarray:
         wave = rng.normal(0, 0.5, len(t))
     else:
         wave = rng.normal(0, 1.5, len(t)) * (t % rng.uniform(0.2, 0.3) < 0.01)
-    return (wave * rng.uniform(0.2, 0.5)).clip(-1, 1).astype(np.float32)
+    return np.asarray(wave * rng.uniform(0.2, 0.5)).clip(-1, 1).astype(np.float32)
 
 
 def write_video(path: Path, frames: np.ndarray, sound: np.ndarray) -> None:

@@ -22,7 +22,7 @@ CHAT_TEMPLATE = (
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 WIDTH = 96
 DOCUMENTS, LANGUAGE_STEPS = 4000, 600
-VISION = {
+VISION: dict[str, Any] = {
     "hidden_size": 64,
     "intermediate_size": 128,
     "num_hidden_layers": 2,
@@ -31,7 +31,7 @@ VISION = {
     "patch_size": 14,
 }
 # Patches of 64 steps and mel bins: 92 tokens for the official 30 seconds, where 16 would give 1496.
-BEATS = {
+BEATS: dict[str, Any] = {
     "input_patch_size": 64,
     "embed_dim": 64,
     "encoder_layers": 2,
@@ -149,7 +149,7 @@ def write_audio_tower(path: Path, seed: int = 0) -> Path:
     prefix = "model.audio_tower."
     state: dict[str, torch.Tensor] = {}
     for name, tensor in tower.state_dict().items():
-        official = to_official(prefix + name, tensor, num_audio_layers=int(BEATS["encoder_layers"]))  # type: ignore[call-overload]
+        official = to_official(prefix + name, tensor, num_audio_layers=BEATS["encoder_layers"])
         state.update({key.removeprefix(prefix): value.clone() for key, value in official.items()})
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"cfg": dict(BEATS), "model": state}, path)
