@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_MEDIA ?= examples/media/demo.mp4
 
-.PHONY: help demo test test-fast check bench parity clean
+.PHONY: help demo test test-fast test-deepspeed check bench parity clean
 
 help:
 	@echo "make demo    answer questions about a real video with sound, on any CPU"
 	@echo "make test    the whole test suite"
+	@echo "make test-deepspeed  ZeRO-2 and ZeRO-3 against one process (builds DeepSpeed)"
 	@echo "make check   lint, format, types"
 	@echo "make bench   fast paths against their plain versions, one JSON line each"
 	@echo "make parity  largest deviation from the official numbers, by group"
@@ -25,10 +26,15 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/python -m videollama2.cli.main fetch-default
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not deepspeed"
 
 test-fast: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not default_model"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not default_model and not deepspeed"
+
+# DeepSpeed is built from source and slow to start: kept out of `make test`.
+test-deepspeed: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt -e '.[deepspeed]'
+	$(BIN)/python -m pytest -m deepspeed tests/training/test_engine_deepspeed.py
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -32,8 +32,12 @@ WEIGHT_READERS = {"safe_open", "load_file", "torch.load"}
 # Files outside checkpoints/ that read safetensors of their own making (features, progress of training) by these names.
 OWN_FILES = {"inference/cache.py": {"safe_open"}, "training": {"safe_open", "load_file"}}
 MEDIA_READERS = {"av.open", "Image.open", "soundfile.read", "soundfile.SoundFile"}
-# World draws its own sprites and writes clips; selfcheck writes its clip.
-OWN_MEDIA = {"world": {"Image.open", "av.open"}, "inference/selfcheck_media.py": {"av.open"}}
+# World draws its own sprites and writes clips; selfcheck and the miniature write theirs.
+OWN_MEDIA = {
+    "world": {"Image.open", "av.open"},
+    "inference/selfcheck_media.py": {"av.open"},
+    "training/mini/clips.py": {"av.open"},
+}
 
 
 def name_of(path):

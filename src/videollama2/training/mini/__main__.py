@@ -19,7 +19,7 @@ from videollama2.training.recipe import DataFile, Recipe, from_dict
 
 HELD_OUT = 96
 # Optimiser steps and peak learning rates: enough for the tiny model to learn what each stage can teach it.
-STEPS = {"video-1": 300, "video-2": 300, "audio-1": 150, "audio-2": 150, "joint": 150}
+STEPS = {"video-1": 300, "video-2": 300, "audio-1": 150, "audio-2": 80, "joint": 120}
 
 
 def recipe_of(folder: Path, stage: str, model: dict[str, Any], train: dict[str, Any], **fields: Any) -> Recipe:
@@ -172,7 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Make the miniature and print one JSON line a stage."""
     parser = argparse.ArgumentParser(prog="python -m videollama2.training.mini", description=__doc__)
     parser.add_argument("folder", type=Path, help="where everything goes; a run that was stopped there goes on")
-    parser.add_argument("--clips", type=int, default=192, help="clips to learn from")
+    parser.add_argument("--clips", type=int, default=128, help="clips to learn from")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from transformers.utils.logging import disable_progress_bar
