@@ -8,7 +8,7 @@ from videollama2.world import build as build_module
 from videollama2.world import collection as collection_module
 from videollama2.world.build import build, main
 from videollama2.world.collection import Collection, Settings
-from videollama2.world.formats import FORMATS
+from videollama2.world.formats import FORMATS, mvbench, tvbench
 
 SMALL = {"size": 32, "fps": 4, "clips": 6, "seed": 5}
 
@@ -81,6 +81,32 @@ def test_a_disk_that_fills_up_leaves_no_half_file(asset_dir, tmp_path, monkeypat
     with pytest.raises(OSError, match="No space"):
         build(tmp_path, Settings(**SMALL, format="vocalsound"), assets=asset_dir)
     assert not [name for name in _files(tmp_path) if name.endswith(".wav")]
+
+
+def test_annotations_alone_may_get_their_media_later(asset_dir, tmp_path):
+    settings = Settings(**SMALL, format="tvbench")
+    assert build(tmp_path, settings, assets=asset_dir, annotations_only=True) == []
+    records = _files(tmp_path)
+    assert {name.split("/")[0] for name in records} == {"json", "build.json"}
+    assert build(tmp_path, settings, assets=asset_dir)
+    assert records.items() <= _files(tmp_path).items()
+
+
+@pytest.mark.parametrize(
+    ("name", "clips", "sizes"),
+    [
+        ("mvbench", 4000, {f"json/{task}.json": 200 for task in mvbench.TASKS}),
+        ("tvbench", 2525, {f"json/{task}.json": spec[2] for task, spec in tvbench.TASKS.items()}),
+        ("vnbench", 1350, {"VNBench-main-4try.json": 5400}),
+        ("vinoground", 500, {"vinoground_textscore.json": 1000, "vinoground_videoscore.json": 1000}),
+        ("egoschema", 500, {"questions.json": 500, "subset_answers.json": 500}),
+    ],
+)
+def test_full_size_files_have_the_counts_of_the_release(catalogue, name, clips, sizes):
+    collection = Collection(catalogue, Settings(format=name, split="test", clips=clips))
+    FORMATS[name](collection)
+    for path, number in sizes.items():
+        assert len(json.loads(collection._texts[path])) == number
 
 
 @pytest.mark.parametrize("other", [{"seed": 9}, {"clips": 7}, {"format": "egoschema"}, {"size": 48}, {"split": "test"}])

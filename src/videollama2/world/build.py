@@ -22,6 +22,7 @@ def build(
     settings: Settings,
     *,
     workers: int = 0,
+    annotations_only: bool = False,
     assets: str | os.PathLike[str] | Catalogue | None = None,
 ) -> list[dict]:
     """Makes a collection.
@@ -30,6 +31,7 @@ def build(
         folder: Where to; it is made.
         settings: Format, split, seed, number of clips and how they look.
         workers: Processes that write media; 0 is this one.
+        annotations_only: Write the records without their media (to try readers on full-size files).
         assets: Asset folder or opened catalogue; by default the folder in `VIDEOLLAMA2_ASSETS`.
 
     Returns:
@@ -42,7 +44,7 @@ def build(
     make = format_named(settings.format)
     collection = Collection(open_catalogue(assets), settings)
     make(collection)
-    return collection.write(Path(folder), workers)
+    return collection.write(Path(folder), workers, annotations_only=annotations_only)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -57,12 +59,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--fps", type=int, default=12, help="frames a second of films")
     parser.add_argument("--mix", default="all", choices=list(MIXES), help="kinds of scene, where the format allows")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--annotations-only", action="store_true", help="write no media")
     parser.add_argument("--assets", type=Path, help="asset folder (default: VIDEOLLAMA2_ASSETS)")
     given = vars(parser.parse_args(arguments))
-    folder, workers, assets = given.pop("folder"), given.pop("workers"), given.pop("assets")
+    folder = given.pop("folder")
+    options = {name: given.pop(name) for name in ("workers", "annotations_only", "assets")}
     start = time.perf_counter()
     try:
-        rows = build(folder, Settings(**given), workers=workers, assets=assets)
+        rows = build(folder, Settings(**given), **options)
     except VideoLLaMA2Error as error:
         parser.exit(2, f"{error}\n")
     seconds = time.perf_counter() - start

@@ -19,9 +19,12 @@ from videollama2.world.graph import Scene
 from videollama2.world.render import frame_moments, render_frames, render_sound
 from videollama2.world.sounding import SAMPLE_RATE
 
+# x264's macroblock tree gives other bytes from time to time, one thread or not; without it they never vary.
+_X264 = {"crf": "20", "preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}
+
 _CODECS: dict[str, tuple[str, dict[str, str], str]] = {
-    ".mp4": ("libx264", {"crf": "20", "preset": "veryfast", "threads": "1"}, "aac"),
-    ".mkv": ("libx264", {"crf": "20", "preset": "veryfast", "threads": "1"}, "aac"),
+    ".mp4": ("libx264", _X264, "aac"),
+    ".mkv": ("libx264", _X264, "aac"),
     ".webm": ("libvpx", {"crf": "10", "b": "1M", "deadline": "realtime", "cpu-used": "8", "threads": "1"}, "libopus"),
     ".avi": ("mpeg4", {"qscale": "3", "flags": "+qscale", "threads": "1"}, "pcm_s16le"),
 }

@@ -165,12 +165,13 @@ class Collection:
         writer.writerows(([header] if header else []) + list(rows))
         self.text(path, out.getvalue())
 
-    def write(self, folder: Path, workers: int = 0) -> list[dict]:
+    def write(self, folder: Path, workers: int = 0, *, annotations_only: bool = False) -> list[dict]:
         """Writes everything that is not there yet.
 
         Args:
             folder: Where to; it is made.
             workers: Processes that write media; 0 is this one. The result does not depend on it.
+            annotations_only: Leave the media out, and with them the manifest; the same build may add them later.
 
         Returns:
             The rows of the manifest.
@@ -179,6 +180,9 @@ class Collection:
             RequestError: The folder holds a build with other settings.
         """
         self._claim(folder)
+        if annotations_only:
+            self._write_texts(folder)
+            return []
         options = {"size": self.settings.size, "fps": self.settings.fps}
         jobs = [(str(folder), str(self.catalogue.folder), media, options) for media in self._media.values()]
         if workers:
@@ -186,11 +190,14 @@ class Collection:
                 rows = list(pool.imap(_write, jobs, chunksize=2))
         else:
             rows = [_write(job) for job in jobs]
-        for path, content in self._texts.items():
-            _replace(folder / path, content)
+        self._write_texts(folder)
         rows.sort(key=lambda row: row["path"])
         _replace(folder / "manifest.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
         return rows
+
+    def _write_texts(self, folder: Path) -> None:
+        for path, content in self._texts.items():
+            _replace(folder / path, content)
 
     def _claim(self, folder: Path) -> None:
         wanted = {**asdict(self.settings), "annotations": _digest(b"".join(self._texts.values()))}
