@@ -29,6 +29,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "long-file": media.long_file,
     "tower": model.tower_layers,
     "image": model.image_once,
+    "video-encode": model.video_encode,
     "connector": model.connector,
     "beats": model.beats,
     "second-question": inference.second_question,

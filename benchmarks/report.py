@@ -23,7 +23,8 @@ processor seconds of all threads: it is what to read where the machine was busy 
 | long_file_memory | 16 frames of one hour of 1080p, in a process of its own | decode the whole file |
 | tower_used_layers | layers up to the selected one | all layers |
 | image_once | tower and connector on the image once | `num_frames` copies through all layers, plain connector |
-| connector | channels last, strided convolution as a matrix product | channels-first convolutions of torch |
+| video_encode | tower and connector, few frames at a time, fp32 and bf16 | all layers, plain connector, fp32 |
+| connector | channels last, a few frames at a time | channels-first convolutions of torch |
 | beats | one position bias, attention in pieces | bias looked up in each layer, full score matrices |
 | second_question | a further question on a clip | the same question asked first |
 | choose | options continue from one reading of the prompt | a reading for each option |

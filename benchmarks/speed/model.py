@@ -1,7 +1,8 @@
-"""Towers and connectors: layers up to the one that is used, images once, the connector's fast path, BEATs."""
+"""Towers and connectors: layers up to the one that is used, images once, videos, the connector's fast path, BEATs."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,7 +34,7 @@ def tower_layers(settings: Settings) -> Iterator[Result]:
         yield in_turns(
             "tower_used_layers",
             lambda tower=tower, frames=frames: tower(frames).grid.flatten(1, 2),
-            lambda tower=tower, frames=frames: all_layers(tower, frames),
+            lambda tower=tower, frames=frames: all_layers(tower, frames, attention="sdpa"),
             runs=_runs(settings),
             tolerance=TOLERANCE[torch.float32],
             sizes={**sizes, "frames": 2, "dtype": "float32"},
@@ -67,8 +68,47 @@ def image_once(settings: Settings) -> Iterator[Result]:
         )
 
 
+def video_encode(settings: Settings) -> Iterator[Result]:
+    """A video through tower and connector, in fp32 and bf16, against all layers and the plain connector in fp32."""
+    for name, kind, width, num_frames in (
+        ("CLIP ViT-L/14-336", "stc_connector", 4096, 8),
+        ("SigLIP so400m/14-384", "stc_connector_v35", 3584, 4),  # fewer than its 16: 11 s a frame on one core
+    ):
+        if not settings.full:
+            width, num_frames = 512, 4
+        # A layer fewer weighs much in a reduced tower, little in a whole one; so both sides run all of a reduced one.
+        tower, sizes = _tower(name, settings.full, select_layer=-2 if settings.full else -1)
+        connector, connector_sizes = _connector(kind, tower.hidden_size, width)
+        frames = _random(num_frames, 3, tower.image_size, tower.image_size)
+
+        def plain(tower: ViTTower = tower, connector: Connector = connector, frames: Tensor = frames) -> Tensor:
+            return plain_forward(connector, all_layers(tower, frames).unsqueeze(0))
+
+        for dtype in (torch.float32, torch.bfloat16):
+            eyes, joiner = (copy.deepcopy(module).to(dtype) for module in (tower, connector))
+            seen = frames.to(dtype)
+
+            def fast(eyes: ViTTower = eyes, joiner: Connector = joiner, frames: Tensor = seen) -> Tensor:
+                return joiner(eyes(frames).grid.unsqueeze(0))
+
+            yield in_turns(
+                "video_encode",
+                fast,
+                plain,
+                runs=_runs(settings),
+                tolerance=TOLERANCE[dtype],
+                sizes={
+                    **sizes,
+                    **connector_sizes,
+                    "num_frames": num_frames,
+                    "dtype": str(dtype).removeprefix("torch."),
+                    "plain_dtype": "float32",
+                },
+            )
+
+
 def connector(settings: Settings) -> Iterator[Result]:
-    """The connector's fast path (channels last, strided convolution as matrix product) against channels-first torch."""
+    """The connector's fast path (channels last, a few frames at a time) against channels-first torch."""
     for kind, width, tower_width, (t, h, w) in (
         ("stc_connector", 4096, 1024, (8, 24, 24)),
         ("stc_connector_v35", 3584, 1152, (16, 27, 27)),
@@ -117,17 +157,24 @@ def beats(settings: Settings) -> Iterator[Result]:
         )
 
 
-def all_layers(tower: ViTTower, pixels_f3ss: Tensor) -> Tensor:
-    """Run every layer, keep the selected hidden state: patches [F, N, D]."""
+def all_layers(tower: ViTTower, pixels_f3ss: Tensor, attention: str = "eager") -> Tensor:
+    """Run every layer, keep the selected hidden state: patches [F, N, D].
+
+    Eager attention, with full score matrices, is what the towers of transformers 4.40 and 4.42 have, which the
+    official code uses.
+    """
+    own = tower.config._attn_implementation
+    tower.config._attn_implementation = attention
     hidden = [tower.pre_norm(tower.embeddings(pixels_f3ss))]
     for layer in tower.encoder.layers:
         hidden.append(layer(hidden[-1], None))
+    tower.config._attn_implementation = own
     selected = hidden[tower.num_used_layers]
     return selected[:, 1:] if tower.class_token else selected
 
 
-def _tower(name: str, full: bool) -> tuple[ViTTower, dict[str, Any]]:
-    config = {**TOWERS[name], "keep_unused_layers": True}
+def _tower(name: str, full: bool, select_layer: int = -2) -> tuple[ViTTower, dict[str, Any]]:
+    config = {**TOWERS[name], "keep_unused_layers": True, "select_layer": select_layer}
     if not full:
         config["num_hidden_layers"] = REDUCED_LAYERS
     torch.manual_seed(0)

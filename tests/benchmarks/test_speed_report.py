@@ -71,7 +71,10 @@ def test_all_layers_give_what_the_used_ones_give():
     tower = build_vision_tower({**SMALL_VIT, "num_hidden_layers": 3, "keep_unused_layers": True}).eval()
     frames = torch.randn(2, 3, 42, 42)
     with torch.no_grad():
-        assert torch.equal(model.all_layers(tower, frames), tower(frames).grid.flatten(1, 2))
+        used = tower(frames).grid.flatten(1, 2)
+        assert torch.equal(model.all_layers(tower, frames, attention="sdpa"), used)
+        torch.testing.assert_close(model.all_layers(tower, frames), used)
+        assert torch.equal(tower(frames).grid.flatten(1, 2), used)  # the tower keeps its own attention
 
 
 def test_clips_are_made_once_and_decode_alike(tmp_path):

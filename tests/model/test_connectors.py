@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from videollama2.errors import RequestError
 from videollama2.model.connectors import CONNECTOR_TYPES, Connector, build_connector, num_tokens
+from videollama2.model.connectors import product as product_module
 from videollama2.model.connectors.base import as_grid
 from videollama2.model.connectors.plain import plain_forward
-from videollama2.model.connectors.sampler import StridedConv3d, still_plan
+from videollama2.model.connectors.product import few_frames_at_a_time, product
+from videollama2.model.connectors.sampler import StridedConv3d, window_kinds
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "connectors"
 RECORD = json.loads((GOLDEN / "connectors.json").read_text())
@@ -87,8 +92,9 @@ def test_tokens_at_real_sizes(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", CONNECTOR_TYPES)
 @pytest.mark.parametrize("num_frames", [1, 2, 3, 4, 5, 8, 16])
-def test_a_still_image_equals_copies_of_one_frame(kind: str, num_frames: int) -> None:
-    connector = make(kind, 32)
+@pytest.mark.parametrize("grad", [False, True])
+def test_a_still_image_equals_copies_of_one_frame(kind: str, num_frames: int, grad: bool) -> None:
+    connector = make(kind, 32).requires_grad_(grad)
     frame = torch.randn(2, 5, 7, 32)
     copies = frame.unsqueeze(1).expand(-1, num_frames, -1, -1, -1)
     try:
@@ -99,15 +105,104 @@ def test_a_still_image_equals_copies_of_one_frame(kind: str, num_frames: int) ->
         with pytest.raises(RequestError, match="window"):
             connector.still_stage(connector.frame_stage(frame), num_frames)
         return
-    still = connector.still_stage(connector.frame_stage(frame), num_frames)
+    with torch.set_grad_enabled(grad):
+        still = connector.still_stage(connector.frame_stage(frame), num_frames)
     assert deviation(still, expected) < TOLERANCE
+    if grad:
+        compared = [p for p in connector.parameters() if p.requires_grad]
+        gradients = [torch.autograd.grad(y.square().mean(), compared) for y in (still, expected)]
+        for name, a, b in zip(dict(connector.named_parameters()), *gradients):
+            assert deviation(a, b) < 1e-4, name
 
 
-def test_a_still_image_computes_few_slots() -> None:
-    assert still_plan(16, kernel=2, padding=0) == (2, [0] * 8)
-    assert still_plan(16, kernel=2, padding=1) == (4, [0, *[1] * 7, 2])
-    assert still_plan(5, kernel=2, padding=1) == (3, [0, 1, 1])
-    assert still_plan(4, kernel=1, padding=1) == (1, [0, 1, 1, 1, 1, 0])
+@pytest.mark.parametrize("kind", CONNECTOR_TYPES)
+def test_a_still_image_equals_copies_in_bf16(kind: str) -> None:
+    connector = make(kind, 32).bfloat16()
+    frame = torch.randn(2, 5, 7, 32).bfloat16()
+    with torch.no_grad():
+        still = connector.still_stage(connector.frame_stage(frame), 8)
+        copies = connector(frame.unsqueeze(1).expand(-1, 8, -1, -1, -1))
+    # A slot that is the sum of two rounds twice, and 13 layers follow.
+    assert deviation(still.float(), copies.float()) < 5e-2
+
+
+@pytest.mark.parametrize("kind", CONNECTOR_TYPES)
+@pytest.mark.parametrize("chunk_bytes", [1, 2**30])
+@pytest.mark.parametrize("shape", [(1, 8, 6, 6), (2, 5, 7, 4), (3, 2, 3, 9)])
+def test_equal_to_the_plain_computation(
+    kind: str, chunk_bytes: int, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(product_module, "CPU_CHUNK_BYTES", chunk_bytes)
+    connector = make(kind, 32)
+    x = torch.randn(*shape, 32)
+    with torch.no_grad():
+        expected = plain_forward(connector, x)
+        assert deviation(connector(x), expected) < TOLERANCE
+        rounded = copy.deepcopy(connector).bfloat16()(x.bfloat16()).float()
+    assert deviation(rounded, expected) < 5e-2
+    x.requires_grad_()
+    compared = [x, *connector.parameters()]
+    gradients = [
+        torch.autograd.grad(f(x).square().mean(), compared) for f in (connector, partial(plain_forward, connector))
+    ]
+    for name, a, b in zip(["input", *dict(connector.named_parameters())], *gradients):
+        assert deviation(a, b) < 1e-4, name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bias", [None, torch.randn(6)])
+def test_products_equal_linear_layers(dtype: torch.dtype, bias: torch.Tensor | None) -> None:
+    weight = torch.randn(6, 5).to(dtype)
+    bias = None if bias is None else bias.to(dtype)
+    inputs = (
+        torch.randn(3, 4, 5),
+        torch.randn(5, 4, 3).permute(1, 2, 0),
+        torch.randn(2, 4, 10)[..., ::2],
+        torch.randn(0, 5),
+    )
+    for x in inputs:
+        x = x.to(dtype)
+        expected = F.linear(x, weight, bias)
+        for grad in (False, True):
+            with torch.set_grad_enabled(grad):
+                torch.testing.assert_close(product(x, weight, bias), expected)
+    weight.requires_grad_()
+    assert product(inputs[0].to(dtype), weight, bias).requires_grad
+
+
+def test_frames_pass_in_pieces_only_without_a_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(product_module, "CPU_CHUNK_BYTES", 200)
+    pieces = []
+
+    def double(x: torch.Tensor) -> torch.Tensor:
+        pieces.append(len(x))
+        return 2 * x
+
+    x = torch.randn(5, 3)
+    with torch.no_grad():
+        assert torch.equal(few_frames_at_a_time(double, x, frame_bytes=100), 2 * x)
+        assert pieces == [2, 2, 1]
+        few_frames_at_a_time(double, x[:0], frame_bytes=0)
+        few_frames_at_a_time(double, x, frame_bytes=1000)
+    few_frames_at_a_time(double, x, frame_bytes=100)
+    assert pieces == [2, 2, 1, 0, *[1] * 5, 5]
+
+
+def test_a_still_image_computes_few_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, yes, no = [], True, False
+    convolve = StridedConv3d._convolve
+    monkeypatch.setattr(
+        StridedConv3d, "_convolve", lambda self, x, padding: seen.append(x.shape[1]) or convolve(self, x, padding)
+    )
+    for kernel, padding, frames, slots in (
+        (2, 0, 2, [0] * 8),  # all windows alike
+        (2, 1, 4, [0, *[1] * 7, 2]),  # the two ends; what is between is their sum
+        (1, 1, 2, [0, *[1] * 16, 0]),  # padding alone, the frame alone
+    ):
+        _, indices = StridedConv3d(4, (kernel, 2, 2), padding).still(torch.randn(1, 4, 4, 4), 16)
+        assert indices == slots
+        assert seen.pop() == frames
+    assert window_kinds(5, kernel=2, padding=1) == [(no, yes), (yes, yes), (yes, yes)]
 
 
 @pytest.mark.parametrize("padding", [0, 1])
@@ -120,14 +215,14 @@ def test_conv3d_as_matrix_product(
     conv = StridedConv3d(12, kernel, padding).to(dtype)
     x = torch.randn(2, 5, 7, 4, 12, dtype=dtype)
     results = {}
-    for method in ("matmul", "conv"):
+    for method in ("product", "conv"):
         conv.method = method
         conv.zero_grad()
         y = conv(x)
         y.float().square().mean().backward()
         assert conv.weight.grad is not None
         results[method] = (y.float(), conv.weight.grad.float())
-    for fast, plain in zip(results["matmul"], results["conv"]):
+    for fast, plain in zip(results["product"], results["conv"]):
         assert deviation(fast, plain) < tolerance  # bf16: one rounding step of 2^-8 either way
 
 

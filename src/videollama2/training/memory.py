@@ -1,8 +1,8 @@
 """Memory of a run on each process, by kind: exact for weights, gradients and optimiser, estimated for the rest.
 
 Exact means counted tensor by tensor as the strategies of the engine hold them; the tests compare with what torch
-allocated, alone and with FSDP2 (ZeRO's share is by DeepSpeed's design, not measured). Activations are an estimate, good to about a factor of two: what the layers keep for the backward pass of
-one micro-batch whose rows are all `max_tokens` long.
+allocated, alone and with FSDP2 (ZeRO's share is by DeepSpeed's design, not measured). Activations are an estimate, good
+to about a factor of three: what the layers keep for the backward pass of one micro-batch of rows `max_tokens` long.
 
 Shape legend: P positions of a micro-batch, F frames, H W grid, E language-model width, D tower width.
 """

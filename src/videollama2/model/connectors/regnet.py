@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .product import few_frames_at_a_time, product
+
 # timm's LayerNorm2d keeps torch's default here once it is fused with an activation, which is what RegStage builds.
 LAYER_NORM_EPS = 1e-5
 SE_RATIO = 0.25
@@ -26,7 +28,7 @@ class PointwiseConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., C_in] to [..., C_out]."""
-        return F.linear(x, self.weight.flatten(1), self.bias)
+        return product(x, self.weight.flatten(1), self.bias)
 
 
 class DepthwiseConv(nn.Conv2d):
@@ -66,8 +68,9 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x_fhwc: Tensor) -> Tensor:
         """Scale [F, H, W, C] by one gate in (0, 1) for each frame and channel."""
-        gate_f11c = self.fc2(F.silu(self.fc1(x_fhwc.mean(dim=(1, 2), keepdim=True))))
-        return x_fhwc * torch.sigmoid(gate_f11c)
+        mean_fc = x_fhwc.flatten(1, 2).mean(1)  # over one dimension: half the time of a mean over two
+        gate_fc = torch.sigmoid(self.fc2(F.silu(self.fc1(mean_fc))))
+        return x_fhwc * gate_fc[:, None, None]
 
 
 class RegBottleneck(nn.Module):
@@ -103,6 +106,10 @@ class RegStage(nn.Module):
 
     def forward(self, x_fhwc: Tensor) -> Tensor:
         """Map [F, H, W, C_in] to [F, H, W, C_out]."""
+        frame_bytes = x_fhwc[0, ..., 0].numel() * self.out_channels * x_fhwc.element_size() if len(x_fhwc) else 0
+        return few_frames_at_a_time(self._blocks, x_fhwc, frame_bytes)
+
+    def _blocks(self, x_fhwc: Tensor) -> Tensor:
         for block in self.children():
             x_fhwc = block(x_fhwc)
         return x_fhwc

@@ -1,25 +1,29 @@
-"""The connector's downsampler: a strided 3-D convolution, and what it does to a still image.
+"""The connector's downsamplers: a strided 3-D convolution or average, and what they do to a still image.
 
-Kernel and stride are equal, so windows do not overlap and the convolution is one matrix product over re-ordered input.
+Kernel and stride are equal, so windows do not overlap. A window over copies of one frame depends only on which of its
+places in time lie in the padding; `still` computes each such kind once.
 
-Shape legend: B batch, T frames, H W grid, C channels, K elements of a kernel window.
+Shape legend: B batch, T frames, S distinct time slots, H W grid, C channels, K elements of a kernel window.
 """
 
 from __future__ import annotations
 
-from itertools import groupby
-
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .product import product
+
 Size3 = tuple[int, int, int]
+Kind = tuple[bool, ...]
+"""For each place in time of a window, whether it sees the frame (or the padding)."""
 
 
 class StridedConv3d(nn.Conv3d):
     """Conv3d with kernel = stride on channels-last tensors, as a matrix product or as torch's convolution.
 
-    `method` is "matmul", "conv", or "auto": the matrix product on CPU, where it was as fast or faster at every size
-    measured (256 to 1792 channels, fp32 and bf16), and the backend's own convolution elsewhere.
+    `method` is "product", "conv", or "auto": on CPU, the product where there are fewer windows than channels (the
+    weight is then larger than the input, and a convolution would re-order all of it on every call), else "conv".
     """
 
     method: str = "auto"
@@ -31,18 +35,50 @@ class StridedConv3d(nn.Conv3d):
 
     def forward(self, x_bthwc: Tensor) -> Tensor:
         """Map [B, T, H, W, C] to [B, T', H', W', C]; what does not fill a window is dropped, as in any convolution."""
+        return self._convolve(x_bthwc, self._pad)
+
+    def still(self, x_bhwc: Tensor, num_frames: int) -> tuple[Tensor, list[int]]:
+        """The convolution of `num_frames` copies of a frame, each kind of window once.
+
+        Where the windows at both ends share out the kernel's places in time, those between see all of them: their
+        result is the sum of both ends.
+
+        Args:
+            x_bhwc: the frame, [B, H, W, C].
+            num_frames: copies, >= 1.
+
+        Returns:
+            Distinct time slots [B, S, H', W', C], and for each slot of the full run the index of its equal.
+        """
+        kinds = window_kinds(num_frames, self._window[0], self._pad)
+        distinct = list(dict.fromkeys(kinds))
+        ends = [kind for kind in distinct if not all(kind)]
+        whole = (True,) * self._window[0]
+        is_sum = whole in distinct and len(ends) > 1 and all(sum(places) == 1 for places in zip(*ends))
+        computed = ends if is_sum else distinct
+        padding = torch.zeros_like(x_bhwc)
+        frames_bthwc = torch.stack([x_bhwc if seen else padding for kind in computed for seen in kind], dim=1)
+        slots = dict(zip(computed, self._convolve(frames_bthwc, 0).unbind(1)))
+        if is_sum:
+            assert self.bias is not None
+            slots[whole] = sum(slots[kind] - self.bias for kind in ends) + self.bias
+        return torch.stack([slots[kind] for kind in distinct], dim=1), [distinct.index(kind) for kind in kinds]
+
+    def _convolve(self, x_bthwc: Tensor, time_padding: int) -> Tensor:
+        pad = self._pad
         method = self.method
         if method == "auto":
-            method = "matmul" if x_bthwc.device.type == "cpu" else "conv"
+            t, h, w = (
+                output_length(n, k, p) for n, k, p in zip(x_bthwc.shape[1:4], self._window, (time_padding, pad, pad))
+            )
+            few_windows = len(x_bthwc) * t * h * w < self.in_channels
+            method = "product" if x_bthwc.device.type == "cpu" and few_windows else "conv"
         if method == "conv":
-            y_bcthw = F.conv3d(x_bthwc.permute(0, 4, 1, 2, 3), self.weight, self.bias, self.stride, self.padding)
+            padding = (time_padding, pad, pad)
+            y_bcthw = F.conv3d(x_bthwc.permute(0, 4, 1, 2, 3), self.weight, self.bias, self.stride, padding)
             return y_bcthw.permute(0, 2, 3, 4, 1)
-        pad = self._pad
-        x_bthwc = F.pad(x_bthwc, (0, 0, pad, pad, pad, pad, pad, pad)) if pad else x_bthwc
-        # Columns ordered (window, C) keep whole channel vectors together; re-ordering the weight on every call is
-        # cheaper than interleaving the input (measured 6x per element), and leaves the parameter as it is stored.
-        weight = self.weight.permute(0, 2, 3, 4, 1).flatten(1)
-        return F.linear(window_columns(x_bthwc, self._window), weight, self.bias)
+        x_bthwc = F.pad(x_bthwc, (0, 0, pad, pad, pad, pad, time_padding, time_padding)) if pad else x_bthwc
+        return product(window_columns(x_bthwc, self._window), self.weight.flatten(1), self.bias)
 
 
 class StridedAvgPool3d(nn.Module):
@@ -57,10 +93,17 @@ class StridedAvgPool3d(nn.Module):
         # The mean over a view: torch's avg_pool3d has no bf16 on CPU.
         return _windows(x_bthwc, self.kernel_size).mean(dim=(2, 4, 6))
 
+    def still(self, x_bhwc: Tensor, num_frames: int) -> tuple[Tensor, list[int]]:
+        """The mean of copies of a frame is the frame: one slot [B, 1, H', W', C], equal to all of the full run."""
+        kt, kh, kw = self.kernel_size
+        return _windows(x_bhwc.unsqueeze(1), (1, kh, kw)).mean(dim=(2, 4, 6)), [0] * (num_frames // kt)
+
 
 def window_columns(x_bthwc: Tensor, window: Size3) -> Tensor:
-    """Cut [B, T, H, W, C] into windows: [B, T', H', W', K * C], each row ordered (kt, kh, kw, C)."""
-    return _windows(x_bthwc, window).permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4)
+    """Cut [B, T, H, W, C] into windows: [B, T', H', W', C * K], each row ordered (C, kt, kh, kw) as a conv's weight."""
+    # In two steps, whole channel vectors first: faster than gathering single elements from all over the input.
+    columns_bthwkc = _windows(x_bthwc, window).permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4, 6)
+    return columns_bthwkc.transpose(4, 5).flatten(4)
 
 
 def _windows(x_bthwc: Tensor, window: Size3) -> Tensor:
@@ -76,30 +119,7 @@ def output_length(length: int, kernel: int, padding: int) -> int:
     return (length + 2 * padding) // kernel
 
 
-def still_plan(num_frames: int, kernel: int, padding: int) -> tuple[int, list[int]]:
-    """How to downsample `num_frames` copies of one frame without computing equal windows twice.
-
-    All windows over copies of one frame that see the same positions of padding give the same output. So a shorter
-    run of copies that has every kind of window is enough.
-
-    Args:
-        num_frames: copies of the frame, >= 1.
-        kernel: temporal kernel and stride.
-        padding: temporal padding.
-
-    Returns:
-        Number of copies to run, and for each output of the full run the index of the equal one in the short run.
-    """
-    kinds = _window_kinds(num_frames, kernel, padding)
-    order = [kind for kind, _ in groupby(kinds)]
-    for short in range(1, num_frames + 1):
-        short_kinds = _window_kinds(short, kernel, padding)
-        if [kind for kind, _ in groupby(short_kinds)] == order:
-            # Equal kinds give equal outputs, so the first window of a kind stands for all of them.
-            return short, [short_kinds.index(kind) for kind in kinds]
-    raise AssertionError("the full run has every kind of its own windows")
-
-
-def _window_kinds(num_frames: int, kernel: int, padding: int) -> list[tuple[bool, ...]]:
+def window_kinds(num_frames: int, kernel: int, padding: int) -> list[Kind]:
+    """Kind of each window of stride `kernel` over `num_frames` frames padded by `padding` on both sides."""
     starts = (i * kernel - padding for i in range(output_length(num_frames, kernel, padding)))
     return [tuple(0 <= start + k < num_frames for k in range(kernel)) for start in starts]

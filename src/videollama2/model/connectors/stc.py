@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ...errors import RequestError
 from .base import Connector
 from .regnet import RegStage
-from .sampler import Size3, StridedAvgPool3d, StridedConv3d, output_length, still_plan
+from .sampler import Size3, StridedAvgPool3d, StridedConv3d, output_length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,17 +81,18 @@ class SpatialTemporalConnector(Connector):
 
     def temporal_stage(self, x_bthwc: Tensor) -> Tensor:
         """Downsampler, second RegStage and MLP, [B, T, H, W, C] to [B, N, E]."""
-        return self._slots(x_bthwc).flatten(1, 3)
+        self.num_tokens(*x_bthwc.shape[1:4])
+        return self._tokens(self.sampler(x_bthwc)).flatten(1, 3)
 
     def still_stage(self, x_bhwc: Tensor, num_frames: int) -> Tensor:
         """The same for `num_frames` copies of one frame, computing each distinct time slot once."""
-        copies, slots = still_plan(num_frames, self.spec.downsample[0], self.spec.padding)
-        y_bthwe = self._slots(x_bhwc.unsqueeze(1).expand(-1, copies, -1, -1, -1))
-        return y_bthwe[:, slots].flatten(1, 3)
+        self.num_tokens(num_frames, *x_bhwc.shape[1:3])
+        downsampler, activation = self.sampler
+        assert isinstance(downsampler, StridedConv3d | StridedAvgPool3d)
+        y_bshwc, slots = downsampler.still(x_bhwc, num_frames)
+        return self._tokens(activation(y_bshwc))[:, slots].flatten(1, 3)
 
-    def _slots(self, x_bthwc: Tensor) -> Tensor:
-        self.num_tokens(*x_bthwc.shape[1:4])
-        y_bthwc = self.sampler(x_bthwc)
+    def _tokens(self, y_bthwc: Tensor) -> Tensor:
         y_fhwc = self.s2(y_bthwc.flatten(0, 1))
         return self.readout(y_fhwc).unflatten(0, y_bthwc.shape[:2])
 

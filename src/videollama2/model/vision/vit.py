@@ -19,6 +19,8 @@ from .base import VisionFeatures, VisionTower
 
 # Frames that pass together when no gradient is kept: the work per frame is the same, the memory is bounded.
 FRAMES_PER_CHUNK = 8
+# On CPU fewer: the activations of 8 frames are so large that the allocator fetches fresh pages for each of them.
+CPU_FRAMES_PER_CHUNK = 2
 SELECT_FEATURES = ("patch", "cls_patch")
 
 
@@ -106,10 +108,11 @@ class ViTTower(VisionTower):
         Returns:
             Grid [F, H, W, D]; with `cls_patch` a row [F, 1, N + 1, D], class token first.
         """
-        if torch.is_grad_enabled() or len(pixels_f3ss) <= FRAMES_PER_CHUNK:
+        frames = CPU_FRAMES_PER_CHUNK if pixels_f3ss.device.type == "cpu" else FRAMES_PER_CHUNK
+        if torch.is_grad_enabled() or len(pixels_f3ss) <= frames:
             x_fnd = self._encode(pixels_f3ss)
         else:
-            x_fnd = torch.cat([self._encode(chunk) for chunk in pixels_f3ss.split(FRAMES_PER_CHUNK)])
+            x_fnd = torch.cat([self._encode(chunk) for chunk in pixels_f3ss.split(frames)])
         return VisionFeatures(grid=x_fnd.unflatten(1, self.grid_size))
 
     def _encode(self, pixels_f3ss: Tensor) -> Tensor:
