@@ -39,9 +39,14 @@ def command_lines(page):
 
 @cache
 def surface():
-    """Command -> its options."""
-    commands = typer.main.get_command(app).commands
-    return {name: {option for item in command.params for option in item.opts} for name, command in commands.items()}
+    """Command, or group and command -> its options."""
+
+    def walk(commands, before=""):
+        for name, command in commands.items():
+            yield before + name, {option for item in command.params for option in item.opts}
+            yield from walk(getattr(command, "commands", {}), f"{before}{name} ")
+
+    return dict(walk(typer.main.get_command(app).commands))
 
 
 @cache
@@ -68,6 +73,8 @@ def test_commands_and_options_exist(page):
             if command not in surface():
                 wrong.append(line)
                 continue
+            if len(words) > 2 and f"{command} {words[2]}" in surface():
+                command = f"{command} {words[2]}"
             named = {word.split("=")[0] for word in words[2:] if re.match(r"--?[a-z]", word)}
             wrong += [f"{line}: {option}" for option in named - surface()[command] - {"--help"}]
     assert not wrong
